@@ -1,0 +1,84 @@
+# The commands of the study; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+READY := .venv/ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Trainings run side by side, as many as there are cores; what they computed the last line verifies and joins.
+.PHONY: reproduce
+reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings side by side
+	@mkdir -p .checkpoints
+	exec 9> .checkpoints/reproduce.lock
+	if command -v flock > /dev/null && ! flock --nonblock 9; then
+		echo "Another 'make reproduce' is at work in this folder; waiting for it to end."
+		flock 9
+	fi
+	python -m stages.params
+	dvc repro prepare
+	dvc stage list --name-only | grep '^train@' |
+		xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item 2>&1 |
+		{ trap '' INT; cat; } # which passes on what the interrupted say last
+	dvc repro
+	cat metrics/summary.md
+
+.PHONY: experiments
+experiments: $(READY) ## one DVC experiment per technique, for `dvc metrics diff baseline dropout` and `dvc exp show`
+	@python -m stages.experiments
+
+.PHONY: plots
+plots: $(READY) ## all plots in one file, plots.html, that needs no network; REV=main for those of that revision too
+	@python -m stages.page $(REV)
+
+.PHONY: smoke
+smoke: $(READY) ## the whole pipeline on a slice of the data, in a temporary copy: a minute or two
+	@python -m stages.smoke
+
+.PHONY: test
+test: $(READY) ## lint, types and tests
+	ruff check
+	ruff format --check
+	mypy
+	python -m pytest
+
+.PHONY: benchmark
+benchmark: $(READY) ## time an epoch against the usual loop, for metrics/benchmark.json; leave the machine alone meanwhile
+	@dvc repro --quiet prepare
+	python -m benchmarks.epoch
+
+.PHONY: environment
+environment: $(READY) ## only make the virtual environment, .venv
+
+.PHONY: clean
+clean: ## remove checkpoints, logs and caches of tools; results and data stay
+	rm -rf .checkpoints logs .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find stages benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): requirements.txt
+	@if ! command -v $(PYTHON) > /dev/null; then
+		echo "There is no '$(PYTHON)'. Install Python 3.11 or later (Debian, Ubuntu: sudo apt-get install python3 python3-venv)." >&2
+		exit 1
+	fi
+	if ! $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; then
+		echo "Python 3.11 to 3.14 is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Install one, and name it: make PYTHON=python3.12 ..." >&2
+		exit 1
+	fi
+	if ! $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null; then
+		echo "Python's venv module is missing. Install it (Debian, Ubuntu: sudo apt-get install python3-venv) and run again." >&2
+		exit 1
+	fi
+	echo "Making the virtual environment .venv (some minutes, once) ..."
+	$(PYTHON) -m venv .venv
+	pip="python -m pip --quiet --disable-pip-version-check install"
+	$$pip --requirement requirements.txt
+	# The native backend's C file needs a compiler; which one changes no byte of the results.
+	if ! command -v "$${CC:-cc}" > /dev/null; then $$pip ziglang==0.17.0; fi
+	touch $@

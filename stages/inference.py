@@ -1,0 +1,33 @@
+"""What a network says of images, in evaluation mode."""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stages.model import LeNet5
+
+BATCH = 240  # activations of this many images fit the cache
+
+
+class Network(Protocol):
+    """A LeNet5 and a way to compute it: model.TorchNetwork or native.NativeNetwork."""
+
+    model: LeNet5
+
+    def __call__(self, images: Tensor, indices: Tensor) -> Tensor: ...
+
+
+@torch.inference_mode()
+def logits_of(network: Network, images: Tensor) -> Tensor:
+    """Logits, float32 N x 10, of uint8 images N x 1 x 32 x 32; leaves the model in evaluation mode."""
+    network.model.eval()
+    return torch.cat([network(images, indices) for indices in torch.arange(len(images)).split(BATCH)])
+
+
+def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy in nats, summed in float64, and the fraction of images whose largest logit is the label's."""
+    loss = F.cross_entropy(logits.double(), labels)
+    correct = (logits.argmax(dim=1) == labels).sum()
+    return float(loss), int(correct) / len(labels)

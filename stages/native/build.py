@@ -1,0 +1,100 @@
+"""Builds the C files into a shared library of the environment, once for a source, a compiler and a kind of processor.
+
+Run at set-up, so that a machine without a compiler says so before anything is trained: python -m stages.native.build
+"""
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from stages.errors import UserError
+
+SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
+MAIN = Path(__file__).with_name("lenet5.c")  # includes the others
+LIBRARIES = Path(sys.prefix) / "lib" / "lenet5"
+# Contraction off: which multiplications and additions are fused is for the source to say, not for the compiler.
+FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden"]
+# What x86-64 processors are asked for, best first: the name compilers have for them, and the features it promises.
+LEVELS = {
+    "x86-64-v4": ["avx512_f", "avx512_bw", "avx512_cd", "avx512_dq", "avx512_vl", "avx2", "fma3"],
+    "x86-64-v3": ["avx2", "fma3"],
+}
+
+
+def compiler() -> list[str]:
+    """The command for the C compiler: $CC, else cc, else Zig's from the package ziglang.
+
+    Raises UserError where there is none.
+    """
+    if command := os.environ.get("CC"):
+        return shlex.split(command)
+    if path := shutil.which("cc"):
+        return [path]
+    if importlib.util.find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "cc"]
+    raise UserError(
+        "No C compiler for the native backend: install one (Debian, Ubuntu: apt install gcc) or `pip install ziglang`, "
+        "or set train.backend to torch in params.yaml."
+    )
+
+
+def processor_levels() -> list[str]:
+    """The levels of LEVELS that this processor runs, best first. Unlike the capability that PyTorch reports, what it is
+    told to use does not enter."""
+    has = torch.cpu.get_capabilities()
+    return [level for level, features in LEVELS.items() if all(has.get(name) for name in features)]
+
+
+def target_flags(command: list[str]) -> list[str]:
+    """The compiler's flag for this processor. Raises UserError for an x86 processor without AVX2."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return []  # 64-bit ARM always has NEON; elsewhere the C file's portable version serves
+    levels = processor_levels()
+    if not levels:
+        raise UserError("This processor has no AVX2, which the native backend needs: set train.backend to torch.")
+    return ["-march=" + (levels[0].replace("-", "_") if "ziglang" in command else levels[0])]
+
+
+def compile_library(command: list[str], flags: list[str], library: Path) -> None:
+    """Compiles MAIN to `library`, which is not there or whole at any moment. Raises UserError with what the compiler
+    says where it fails or the folder cannot be written to."""
+    unfinished = library.with_name(f"{library.name}.{os.getpid()}")
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [*command, *flags, str(MAIN), "-o", str(unfinished), "-lm"], check=True, capture_output=True, text=True
+        )
+        unfinished.replace(library)
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"{' '.join(error.cmd)} failed:\n{error.stderr}") from None
+    except OSError as error:
+        raise UserError(f"The native backend could not be built into {library.parent}: {error}") from None
+
+
+def build() -> Path:
+    """The shared library for this processor, compiled unless it is there already. Raises UserError, see above."""
+    command = compiler()
+    flags = FLAGS + target_flags(command)
+    try:
+        version = subprocess.run([*command, "--version"], check=True, capture_output=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(f"The C compiler {' '.join(command)} does not run: {error}") from None
+    digest = hashlib.sha256(
+        b"\0".join([*(path.read_bytes() for path in SOURCES), " ".join(command + flags).encode(), version])
+    ).hexdigest()
+    library = LIBRARIES / f"native-{digest[:16]}.so"
+    if not library.exists():
+        compile_library(command, flags, library)
+    return library
+
+
+if __name__ == "__main__":
+    print(build())

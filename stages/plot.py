@@ -1,0 +1,175 @@
+"""Draw the study: metrics/{curves,evaluation,confusion,predictions} and the test images -> metrics/*.png."""
+
+import io
+import json
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, PercentFormatter
+
+from stages.dataset import CLASS_NAMES, Split, load_split
+from stages.errors import UserError
+from stages.files import write_atomically
+from stages.params import DocumentFigures, load_params
+from stages.paths import CONFUSION, CURVES, EVALUATION, METRICS, PREDICTIONS
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; dashes and markers serve those who print in grey.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+WIDTH = 9  # inches; README shows about 90 pixels to each
+
+Curves = dict[str, pd.DataFrame]
+
+
+def styles(techniques: list[str]) -> dict[str, dict[str, Any]]:
+    """Colour, dash and marker of each technique, the same in every figure: by its place in params.yaml, so that adding
+    one at the end changes no other."""
+    return {
+        name: {
+            "color": COLOURS[place % len(COLOURS)],
+            "linestyle": DASHES[place % len(DASHES)],
+            "marker": MARKERS[place % len(MARKERS)],
+        }
+        for place, name in enumerate(techniques)
+    }
+
+
+def label(technique: str) -> str:
+    return technique.replace("_", " ")
+
+
+def convergence(curves: Curves, chosen: dict[str, int]) -> Figure:
+    """Losses and accuracies over epochs; a marker stands at the epoch that was kept, of lowest validation loss."""
+    figure = Figure(figsize=(WIDTH, 7), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True, sharey="row")
+    panels = {
+        "train_loss": ("training loss", axes[0, 0]),
+        "validation_loss": ("validation loss", axes[0, 1]),
+        "train_accuracy": ("training accuracy", axes[1, 0]),
+        "test_accuracy": ("test accuracy", axes[1, 1]),
+    }
+    for column, (title, axis) in panels.items():
+        for name, style in styles(list(curves)).items():
+            curve, epoch = curves[name], chosen[name]
+            line = {key: style[key] for key in ("color", "linestyle")}
+            axis.plot(curve["epoch"], curve[column], label=label(name), linewidth=1.3, **line)
+            kept = curve.loc[curve["epoch"] == epoch, column]
+            axis.plot([epoch], kept, style["marker"], color=style["color"], markersize=8, markeredgecolor="white")
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_yscale("log")
+    axes[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes[0, 0].yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
+    axes[0, 0].yaxis.set_minor_formatter(NullFormatter())
+    axes[0, 0].set_ylabel("cross-entropy, nats (log scale)")
+    axes[1, 0].set_ylabel("accuracy in evaluation mode")
+    axes[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    for axis in axes[1]:
+        axis.set_xlabel("epoch")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, title="marker: the kept epoch")
+    return figure
+
+
+def test_accuracy(evaluations: dict[str, Any], document: dict[str, DocumentFigures]) -> Figure:
+    """Test accuracy with its 95 % Wilson interval, and what the source document reports."""
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.55 * len(evaluations)), layout="constrained")
+    axis = figure.subplots()
+    for place, (name, style) in enumerate(styles(list(evaluations)).items()):
+        accuracy = 100 * evaluations[name]["test_accuracy"]
+        low, high = (100 * bound for bound in evaluations[name]["test_accuracy_interval"])
+        appearance = {"color": style["color"], "marker": style["marker"], "markersize": 8, "capsize": 4}
+        axis.errorbar([accuracy], [place], xerr=[[accuracy - low], [high - accuracy]], **appearance)
+        axis.annotate(f"{accuracy:.2f}", (accuracy, place), (0, 8), textcoords="offset points", ha="center")
+        if name in document:
+            axis.plot([document[name].test], [place], "x", color="0.35", markersize=9, markeredgewidth=2)
+    axis.plot([], [], "x", color="0.35", markersize=9, markeredgewidth=2, label="source document")
+    axis.errorbar([], [], xerr=[], color="0.1", marker="o", capsize=4, label="this run, 95 % interval over test images")
+    axis.set_yticks(range(len(evaluations)), [label(name) for name in evaluations])
+    axis.set_ylim(len(evaluations) - 0.5, -0.7)
+    axis.set_xlabel("test accuracy, %")
+    axis.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def confusion(counts: dict[str, pd.DataFrame]) -> Figure:
+    """Of the test images of each class (rows), the percentage that was taken for each class (columns)."""
+    rows = (len(counts) + 1) // 2
+    figure = Figure(figsize=(WIDTH, 0.6 + 4.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, 2, squeeze=False)
+    for axis, (name, table) in zip(axes.flat, counts.items(), strict=False):
+        matrix = table.pivot_table(index="actual", columns="predicted", values="count", sort=False).to_numpy()
+        percent = 100 * matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
+        axis.imshow(percent, cmap="Greys", vmin=0, vmax=100)
+        for (row, column), value in np.ndenumerate(percent):
+            if value >= 1:
+                ink = "white" if value > 50 else "black"
+                axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
+        axis.set_title(label(name))
+        axis.set_xticks(
+            range(len(CLASS_NAMES)), CLASS_NAMES, rotation=60, ha="right", rotation_mode="anchor", fontsize=8
+        )
+        axis.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES, fontsize=8)
+        axis.set_xlabel("predicted")
+        axis.set_ylabel("actual")
+    for axis in axes.flat[len(counts) :]:
+        axis.set_visible(False)
+    figure.suptitle("percent of each class's test images; an empty cell is below 1")
+    return figure
+
+
+def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6) -> Figure:
+    """A row a technique: the test images of which it was most sure and wrong."""
+    figure = Figure(figsize=(WIDTH, 2.1 * len(predictions)), layout="constrained")
+    axes = figure.subplots(len(predictions), columns, squeeze=False)
+    for row, (name, table) in zip(axes, predictions.items(), strict=True):
+        row[0].set_ylabel(label(name), fontsize=11)
+        for axis in row:
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        wrong = table[table["label"] != table["predicted"]].nlargest(columns, "probability")
+        for axis, miss in zip(row, wrong.to_dict("records"), strict=False):
+            axis.imshow(test.images[miss["image"], 0, 2:-2, 2:-2], cmap="gray_r")
+            said, true = CLASS_NAMES[miss["predicted"]], CLASS_NAMES[miss["label"]]
+            sure = f"{100 * miss['probability']:.1f}" if miss["probability"] < 0.9995 else "> 99.9"
+            axis.set_title(f"said {said},\n{sure} % sure;\nis {true}", fontsize=9)
+    figure.suptitle("test images of which each technique was most sure, and wrong")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure at 150 dots an inch, without the metadata that would differ between versions of matplotlib."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def main() -> None:
+    params = load_params()
+    mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+    names = list(params.techniques)
+    try:
+        curves = {name: pd.read_csv(CURVES / f"{name}.csv") for name in names}
+        evaluations = {name: json.loads((EVALUATION / f"{name}.json").read_text()) for name in names}
+        counts = {name: pd.read_csv(CONFUSION / f"{name}.csv") for name in names}
+        predictions = {name: pd.read_csv(PREDICTIONS / f"{name}.csv") for name in names}
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is not there. `dvc repro` makes it.") from None
+    figures = {
+        "convergence": convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names}),
+        "test_accuracy": test_accuracy(evaluations, params.document),
+        "confusion": confusion(counts),
+        "gallery": gallery(load_split("test"), predictions),
+    }
+    for name, figure in figures.items():
+        write_atomically(METRICS / f"{name}.png", png(figure))
+        print(f"{METRICS / name}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The project in a folder of its own, driven through the commands that a user types."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "Makefile", "dvc.yaml"]
+TRACKED += ["params.yaml", "pyproject.toml", "requirements.txt", "stages"]
+IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
+yaml = YAML()
+
+
+@dataclass(frozen=True)
+class Project:
+    root: Path
+
+    @staticmethod
+    def create(source: Path, root: Path) -> "Project":
+        """Copy the code and pipeline at `source`, without results, into a git repository at `root`."""
+        for name in TRACKED:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            if (source / name).is_dir():
+                shutil.copytree(source / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source / name, root / name)
+        project = Project(root)
+        project.run("git", "init", "--quiet", "--initial-branch=main")
+        return project
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project with this Python's programs first on the path. With `check`, a failure fails the
+        test and shows what was printed."""
+        result = subprocess.run(
+            command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
+        )
+        if check:
+            assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        programs = str(Path(sys.executable).parent)
+        people = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+        author = dict.fromkeys(people, "test@example.org")
+        # A make above this one, that of `make test`, would make those in the project talk of it.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+        return inherited | author | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"} | changes
+
+    def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run("dvc", *arguments, check=check, **environment)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def params(self) -> Any:
+        return yaml.load(self.root / "params.yaml")
+
+    def change_params(self, change: Callable[[Any], object]) -> None:
+        """Apply `change` to the content of params.yaml and write it back."""
+        params = self.params()
+        change(params)
+        yaml.dump(params, self.root / "params.yaml")
+
+    def stages_run(self, *arguments: str) -> set[str]:
+        """The names of the stages that `dvc repro` runs now, by running it."""
+        output = self.dvc("repro", *arguments).stdout
+        return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+    def read(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+    def files(self, *patterns: str) -> dict[str, bytes]:
+        """Contents of the files that match, by their path in the project."""
+        paths = (path for pattern in patterns for path in sorted(self.root.glob(pattern)) if path.is_file())
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
+
+
+def small_images(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """uint8 images count x 28 x 28 that a network can learn, and labels: a bright bar stands where the class says."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 10, count, dtype=np.uint8)
+    images = random.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row = 4 + 2 * int(label)
+        image[row : row + 3, 4:24] = 200
+    return images, labels
+
+
+def idx(array: np.ndarray[Any, Any]) -> bytes:
+    """An IDX file of unsigned bytes."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_data_set(project: Project, epochs: int = 5) -> None:
+    """Put generated files into data/raw and their sha256 into params.yaml, with few epochs."""
+    raw = project.root / "data/raw"
+    raw.mkdir(parents=True)
+    sha256 = {}
+    for seed, (name, count) in enumerate(IMAGE_FILES.items()):
+        images, labels = small_images(count, seed)
+        for file, array in {name: images, name.replace("images-idx3", "labels-idx1"): labels}.items():
+            content = idx(array)
+            sha256[file] = hashlib.sha256(content).hexdigest()
+            (raw / f"{file}.gz").write_bytes(gzip.compress(content, mtime=0))
+
+    def change(params: Any) -> None:
+        params["data"]["sha256"].update(sha256)
+        params["train"]["epochs"] = epochs
+
+    project.change_params(change)

@@ -1,0 +1,75 @@
+"""Stages in processes of their own that begin with torch loaded: what is tried dozens of times is the stage, not the
+seconds of its imports."""
+
+import importlib
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch._dynamo  # noqa: F401  # which the first optimizer loads
+
+from stages import evaluate, params, plot, prepare, select, summary, theory, train  # noqa: F401  # loaded once, by the server that forks the stages
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.stage_process"])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Exit status (minus the signal's number, if one ended it) and what it printed."""
+
+    status: int | None
+    output: str
+
+
+def start(
+    root: Path,
+    stage: str,
+    *arguments: str,
+    before: Callable[[], None] | None = None,
+    environment: dict[str, str] | None = None,
+) -> BaseProcess:
+    """`python -m stages.<stage> <arguments>` in `root`; `before`, which must be picklable, is called in the process."""
+    process = processes.Process(target=_run, args=(root, stage, arguments, before, environment or {}))
+    process.start()
+    return process
+
+
+def run(
+    root: Path,
+    stage: str,
+    *arguments: str,
+    before: Callable[[], None] | None = None,
+    environment: dict[str, str] | None = None,
+) -> Ended:
+    """The same, to its end."""
+    process = start(root, stage, *arguments, before=before, environment=environment)
+    process.join()
+    output = _output(root).read_text()
+    _output(root).unlink()
+    return Ended(process.exitcode, output)
+
+
+def _output(root: Path) -> Path:
+    """Outside the folder: it may be read-only."""
+    return root.with_suffix(".output")
+
+
+def _run(
+    root: Path,
+    stage: str,
+    arguments: tuple[str, ...],
+    before: Callable[[], None] | None,
+    environment: dict[str, str],
+) -> None:
+    os.chdir(root)
+    os.environ.update(environment)
+    output = os.open(_output(root), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if before:
+        before()
+    importlib.import_module(f"stages.{stage}").main(*arguments)

@@ -1,0 +1,77 @@
+"""dvc.yaml against what the stages really import and read: a forgotten dependency is a silently stale result."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.project import Project, yaml
+
+# Runs a module as a stage and prints the project's files that it opened for reading.
+WATCH = """
+import json, os, runpy, sys
+opened = set()
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and not arguments[1] in ("w", "a", "x", "wb", "ab", "w+b"):
+        path = os.path.relpath(arguments[0])
+        if not path.startswith(("..", "/")) and os.path.isfile(path):
+            opened.add(path)
+sys.addaudithook(watch)
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+print("\\n" + json.dumps({"opened": sorted(opened)}))
+"""
+
+
+def stages() -> dict[str, dict[str, Any]]:
+    """Every stage of dvc.yaml, of a `foreach` the one for `dropout`."""
+    text = (ROOT / "dvc.yaml").read_text()
+    definitions = yaml.load(text.replace("${key}", "dropout").replace("${selected}", "baseline"))["stages"]
+    return {name: stage.get("do", stage) for name, stage in definitions.items()}
+
+
+def entry(item: Any) -> str:
+    return item if isinstance(item, str) else str(next(iter(item)))
+
+
+def written(stage: dict[str, Any]) -> set[str]:
+    return {entry(item) for kind in ("outs", "metrics", "plots") for item in stage.get(kind, ())}
+
+
+@pytest.mark.parametrize("name", stages())
+def test_a_stage_imports_and_reads_exactly_what_dvc_yaml_says(name: str, project: Project) -> None:
+    stage = stages()[name]
+    _python, _m, *command = stage["cmd"].split()
+    output = project.run(sys.executable, "-B", "-c", WATCH, *command, PYTHONDONTWRITEBYTECODE="1").stdout
+    opened = {path.replace("__pycache__/", "") for path in json.loads(output.splitlines()[-1])["opened"]}
+    opened = {re.sub(r"\.cpython-\d+\.pyc$", ".py", path) for path in opened}
+    results = written(stage)
+    read = {
+        path for path in opened if path not in results and not path.startswith((".checkpoints/", "logs/", "data/raw/"))
+    }
+    declared = set(stage["deps"])
+    # params.yaml is declared by its keys, under `params`.
+    if "params.yaml" in read and stage.get("params"):
+        read.remove("params.yaml")
+    folders = {path for path in declared if not Path(path).suffix}
+    assert {path for path in read if not any(path.startswith(f"{folder}/") for folder in folders)} <= declared
+    unused = {path for path in declared if path.startswith("stages/") and not any(r.startswith(path) for r in read)}
+    assert not unused, f"dvc.yaml's stage {name} lists modules that it does not import: {unused}"
+
+
+def test_every_technique_stands_in_every_comparison_of_dvc_plots() -> None:
+    plots = yaml.load(ROOT / "dvc.yaml")["plots"]
+    expected = {f"metrics/curves/{name}.csv" for name in yaml.load(ROOT / "params.yaml")["techniques"]}
+    for plot in plots:
+        (title, definition), *_ = plot.items()
+        missing = expected - set(definition["y"])
+        assert not missing, f"dvc.yaml: add {', '.join(sorted(missing))} to the y of the plot '{title}'"
+
+
+def test_stages_that_compute_share_no_other_file() -> None:
+    outputs = [path for stage in stages().values() for path in written(stage)]
+    assert len(outputs) == len(set(outputs))

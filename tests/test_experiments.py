@@ -1,0 +1,142 @@
+"""`make experiments`, and DVC's own experiments from a clean clone."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.project import Project
+from tests.test_pipeline import TECHNIQUES
+
+MAKE = ("make", "--old-file=.venv/ready", "experiments")
+
+
+@pytest.fixture
+def committed(project: Project) -> Project:
+    """The computed project with its results in git."""
+    project.commit("results")
+    return project
+
+
+def experiments(project: Project) -> dict[str, str]:
+    """Names of the experiments, of whatever commit, and their commits; a name that occurs twice fails."""
+    lines = project.run("git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/??/*/*").stdout
+    pairs = [(ref.split("/")[-1], commit) for ref, commit in (line.split() for line in lines.splitlines())]
+    assert len(pairs) == len(dict(pairs))
+    return dict(pairs)
+
+
+def state(project: Project) -> tuple[object, ...]:
+    """All that `make experiments` must leave as it is."""
+    git = [
+        project.run("git", *command).stdout
+        for command in (
+            ("status", "--porcelain=v2", "--branch"),
+            ("diff", "HEAD"),
+            ("diff", "--cached"),
+            ("stash", "list"),
+            ("for-each-ref", "refs/heads", "refs/tags"),
+        )
+    ]
+    return git, project.files("*", "metrics/**/*", "models/*", "data/**/*", "stages/*.py")
+
+
+def test_make_experiments_makes_techniques_comparable_and_touches_nothing_else(committed: Project) -> None:
+    project = committed
+    project.dvc("exp", "save", "--name", "mine")
+    mine = experiments(project)["mine"]
+    (project.root / "notes.txt").write_text("of the user\n")
+    (project.root / "Makefile").write_bytes(project.read("Makefile") + b"# staged\n")
+    project.run("git", "add", "Makefile")
+    before = state(project)
+    table = project.run(*MAKE).stdout
+    assert [line.split()[0] for line in table.splitlines()[-len(TECHNIQUES) :]] == list(TECHNIQUES)
+    assert state(project) == before
+    assert set(experiments(project)) == {"mine", *TECHNIQUES}
+
+    change = json.loads(project.dvc("metrics", "diff", "baseline", "dropout", "--json").stdout)
+    assert list(change) == ["metrics/selected.json"]
+    for key in ("test_accuracy", "test_loss", "validation_loss", "test_calibration_error"):
+        old, new = (
+            json.loads(project.read(f"metrics/evaluation/{name}.json"))[key] for name in ("baseline", "dropout")
+        )
+        found = change["metrics/selected.json"][key]
+        assert (found["old"], found["new"], found["diff"]) == (old, new, pytest.approx(new - old))
+    assert (
+        "| metrics/selected.json | test_loss " in project.dvc("metrics", "diff", "baseline", "dropout", "--md").stdout
+    )
+
+    # A technique goes, one comes, and none of it is committed.
+    def change_techniques(params: dict[str, dict[str, object]]) -> None:
+        del params["techniques"]["weight_decay"]
+        params["techniques"]["short"] = {"epochs": 2}
+
+    project.change_params(change_techniques)
+    refused = project.run(*MAKE, check=False)
+    assert refused.returncode != 0
+    assert "not up to date with params.yaml" in refused.stderr
+    assert set(experiments(project)) == {"mine", *TECHNIQUES}
+    project.dvc("repro")
+    before = state(project)
+    project.run(*MAKE)
+    assert state(project) == before
+    assert set(experiments(project)) == {"mine", "baseline", "batch_norm", "dropout", "short"}
+    assert experiments(project)["mine"] == mine
+    figures = json.loads(project.dvc("metrics", "diff", "short", "dropout", "--json").stdout)
+    assert figures["metrics/selected.json"]["chosen_epoch"]["old"] <= 2
+
+    # An experiment is the whole project, with another technique selected, to go on from.
+    (project.root / "notes.txt").unlink()
+    project.commit("other techniques")
+    changed = project.run("git", "diff", "--name-only", "HEAD", experiments(project)["short"]).stdout.split()
+    assert changed == ["dvc.lock", "metrics/selected.json", "params.yaml"]
+    project.dvc("exp", "apply", "short")
+    assert project.params()["selected"] == "short"
+    assert project.stages_run("select") == set()
+
+
+def test_names_that_mean_something_else_already_are_refused(committed: Project) -> None:
+    project = committed
+    project.run("git", "branch", "dropout")
+    refused = project.run(*MAKE, check=False)
+    assert refused.returncode != 0
+    assert "'dropout' already means something else" in refused.stderr
+    project.run("git", "branch", "--delete", "dropout")
+    project.dvc("exp", "save", "--name", "dropout")
+    before = experiments(project)
+    refused = project.run(*MAKE, check=False)
+    assert refused.returncode != 0
+    assert "dvc exp rename dropout NEW_NAME" in refused.stderr
+    assert experiments(project) == before
+
+
+def test_experiments_run_and_queue_from_a_clean_clone_without_fetching_again(
+    committed: Project, tmp_path: Path
+) -> None:
+    committed.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    project = Project(tmp_path / "clone")
+    shutil.copytree(committed.root / "data/raw", project.root / "data/raw")
+    no_network = "http://127.0.0.1:9"
+    queue = ("exp", "run", "--queue", "-S", "train.epochs=2", "-S", "techniques.dropout.dropout=0.3,0.5")
+    project.dvc(*queue, "evaluate@dropout", http_proxy=no_network)
+    project.dvc("queue", "start", "-j", "2", http_proxy=no_network)
+    # Meanwhile one in the workspace.
+    project.dvc("exp", "run", "--name", "five", "-S", "train.epochs=5", "evaluate@baseline")
+    assert len(project.read("metrics/curves/baseline.csv").splitlines()) == 1 + 5
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        status = project.dvc("queue", "status").stdout
+        if "Running" not in status and "Queued" not in status:
+            break
+        time.sleep(2)
+    project.dvc("queue", "stop", "--kill", check=False)  # workers that are still there
+    shown = json.loads(project.dvc("exp", "show", "--json").stdout)
+    done = [run["revs"][-1] for run in shown[1]["experiments"]]
+    rates = {
+        run["data"]["params"]["params.yaml"]["data"]["techniques"]["dropout"]["dropout"]: run["name"] for run in done
+    }
+    assert set(rates) == {0.2, 0.3, 0.5}, project.dvc("queue", "status").stdout
+    change = json.loads(project.dvc("metrics", "diff", rates[0.3], rates[0.5], "--json").stdout)
+    assert set(change) == {"metrics/evaluation/dropout.json"}

@@ -1,0 +1,352 @@
+"""Each fault through the stage that meets it: a sentence, a failure, and nothing lost or half written."""
+
+import contextlib
+import gzip
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stages import sources
+from tests import stage_process
+from tests.project import Project, idx, small_images
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES = "t10k-images-idx3-ubyte"
+NO_SOURCE = "No source has the Fashion-MNIST files. Missing:"
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> dict[str, str]:
+    """An environment in which neither the mirror nor apt's servers can be reached."""
+    config = tmp_path / "apt.conf"
+    config.write_text('Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/dev/null";\n')
+    return {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "APT_CONFIG": str(config)}
+
+
+def fails(project: Project, sentence: str, stage: str, *arguments: str, **options: Any) -> str:
+    """Run a stage that must fail with `sentence`, and return everything it said."""
+    ended = stage_process.run(project.root, stage, *arguments, **options)
+    assert ended.status == 1, ended.output
+    assert sentence in ended.output
+    assert "Traceback" not in ended.output
+    assert not list(project.root.rglob("*.partial"))
+    return ended.output
+
+
+def repack(path: Path, change: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(gzip.compress(change(gzip.decompress(path.read_bytes()))))
+
+
+def flip(content: bytes, place: int = -1000) -> bytes:
+    changed = bytearray(content)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
+def own_files(project: Project, name: str, content: bytes) -> None:
+    """Put a file into data/raw and its sha256 into params.yaml."""
+    (project.root / f"data/raw/{name}.gz").write_bytes(gzip.compress(content))
+    digest = hashlib.sha256(content).hexdigest()
+    project.change_params(lambda params: params["data"]["sha256"].update({name: digest}))
+
+
+def change_raw(change: Callable[[bytes], bytes], project: Project) -> None:
+    path = project.root / f"data/raw/{TRAIN_IMAGES}.gz"
+    path.write_bytes(change(path.read_bytes()))
+
+
+def replace_by_test_images(project: Project) -> None:
+    raw = project.root / "data/raw"
+    shutil.copy(raw / f"{TEST_IMAGES}.gz", raw / f"{TRAIN_IMAGES}.gz")
+
+
+def become_folder(project: Project) -> None:
+    (project.root / f"data/raw/{TRAIN_IMAGES}").mkdir()
+
+
+def become_dangling_link(project: Project) -> None:
+    path = project.root / f"data/raw/{TRAIN_IMAGES}.gz"
+    path.unlink()
+    path.symlink_to("elsewhere.gz")
+
+
+def lose_a_label(project: Project) -> None:
+    own_files(project, TRAIN_LABELS, idx(small_images(299, 0)[1]))
+
+
+def promise_no_idx(project: Project) -> None:
+    own_files(project, TRAIN_LABELS, b"<html>")
+
+
+def promise_more(project: Project) -> None:
+    own_files(project, TRAIN_LABELS, idx(small_images(300, 0)[1])[:-1])
+
+
+RAW_FAULTS: dict[str, tuple[Callable[[Project], None], str]] = {
+    "truncated": (partial(change_raw, lambda content: content[:1000]), "is damaged gzip (Compressed file ended"),
+    "damaged gzip": (partial(change_raw, flip), "is damaged gzip ("),
+    "one bit flipped": (
+        lambda project: repack(project.root / f"data/raw/{TRAIN_IMAGES}.gz", flip),
+        "train-images-idx3-ubyte.gz is damaged or belongs to another data set: train-images-idx3-ubyte.gz has 235216",
+    ),
+    "empty": (partial(change_raw, lambda _: b""), "has 0 bytes with sha256"),
+    "another data set": (replace_by_test_images, "is damaged or belongs to another data set"),
+    "a folder": (become_folder, f"Cannot read data/raw/{TRAIN_IMAGES}: Is a directory"),
+    "a dangling link": (become_dangling_link, f"Cannot read data/raw/{TRAIN_IMAGES}.gz: No such file"),
+    "fewer labels than images": (lose_a_label, "There are 300 images but 299 labels"),
+    "no IDX file": (promise_no_idx, f"{TRAIN_LABELS} is no IDX file"),
+    "shorter than its header says": (promise_more, "is 307 bytes long, but its header promises 308"),
+}
+
+
+@pytest.mark.parametrize("fault", RAW_FAULTS)
+def test_a_wrong_raw_file_is_refused_and_left_as_it_is(
+    fault: str, new_project: Project, offline: dict[str, str]
+) -> None:
+    damage, sentence = RAW_FAULTS[fault]
+    damage(new_project)
+    before = new_project.files("data/raw/*")
+    fails(new_project, sentence, "prepare", environment=offline)
+    assert new_project.files("data/raw/*", "data/prepared/*") == before
+
+
+def test_dvc_repro_stops_at_a_wrong_raw_file_with_the_sentence(new_project: Project) -> None:
+    change_raw(flip, new_project)
+    result = new_project.dvc("repro", "prepare", check=False)
+    assert result.returncode != 0
+    assert "is damaged gzip" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not (new_project.root / "data/prepared").exists()
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """Plays the mirror's server, reached as a proxy; `answer` does it in one of the ways that servers go wrong."""
+
+    answer: Callable[["Mirror"], None]
+
+    def do_GET(self) -> None:
+        type(self).answer(self)
+
+    def send(self, content: bytes, status: int = 200, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def send_for_ever(request: Mirror) -> None:
+    request.send(b"", length=2**40)
+    with contextlib.suppress(OSError):
+        while True:
+            request.wfile.write(bytes(2**20))
+
+
+def keep_silent(request: Mirror) -> None:
+    threading.Event().wait(timeout=3)
+
+
+def wait_half_a_second() -> None:
+    sources.SOCKET_TIMEOUT = 0.5
+
+
+ANSWERS: dict[str, tuple[Callable[[Mirror], None], str]] = {
+    "404": (lambda request: request.send(b"", 404), "HTTP Error 404"),
+    "an HTML page": (lambda request: request.send(b"<html>Log in</html>"), "sent 19 bytes that are not the file"),
+    "wrong bytes": (lambda request: request.send(gzip.compress(bytes(1000))), "that are not the file (wrong md5)"),
+    "half of it": (lambda request: request.send(bytes(1000), length=2000), "sent 1000 bytes that are not the file"),
+    "no HTTP": (lambda request: (request.wfile.write(b"\0\r\n"), None)[1], "http://fashion-mnist"),
+    "no end": (send_for_ever, "sends more than 67108864 bytes"),
+    "nothing": (keep_silent, "timed out"),
+}
+
+
+@contextlib.contextmanager
+def mirror(answer: Callable[[Mirror], None]) -> Iterator[dict[str, str]]:
+    """The environment in which it is asked."""
+    handler = type("Handler", (Mirror,), {"answer": staticmethod(answer)})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield {"http_proxy": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_what_a_mirror_sends_wrongly_is_not_kept_and_the_ways_out_are_named(
+    answer: str, new_project: Project, offline: dict[str, str]
+) -> None:
+    path = new_project.root / f"data/raw/{TRAIN_IMAGES}.gz"
+    path.unlink()
+    before = new_project.files("data/raw/*")
+    respond, reason = ANSWERS[answer]
+    with mirror(respond) as proxy:
+        said = fails(new_project, reason, "prepare", before=wait_half_a_second, environment=offline | proxy)
+    assert NO_SOURCE in said
+    assert f"  data/raw/{TRAIN_IMAGES}.gz   (or unpacked, without .gz)\n" in said
+    assert f"data/raw/{TRAIN_LABELS}" not in said
+    assert new_project.files("data/raw/*", "data/prepared/*") == before
+
+
+def test_without_any_source_the_missing_files_and_three_ways_to_get_them_are_named(
+    new_project: Project, offline: dict[str, str]
+) -> None:
+    shutil.rmtree(new_project.root / "data/raw")
+    said = fails(new_project, NO_SOURCE, "prepare", environment=offline)
+    assert said.count("(or unpacked, without .gz)") == 4
+    assert all(f"  {number}. " in said for number in (1, 2, 3))
+
+
+@dataclass(frozen=True)
+class DebianFolder:
+    """The folder in which Debian's package, were it installed, would have put its files."""
+
+    folder: Path
+
+    def __call__(self) -> None:
+        sources.DEBIAN_FOLDER = self.folder
+
+
+def test_where_the_mirror_fails_debians_package_serves(
+    new_project: Project, tmp_path: Path, offline: dict[str, str]
+) -> None:
+    files = new_project.files("data/raw/*")
+    shutil.move(new_project.root / "data/raw", tmp_path / "package")
+    before = DebianFolder(tmp_path / "package")
+    ended = stage_process.run(new_project.root, "prepare", before=before, environment=offline)
+    assert ended.status == 0, ended.output
+    assert "not from torchvision's mirror" in ended.output
+    assert "4 files from Debian's package" in ended.output
+    assert new_project.files("data/raw/*") == files
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    """Something else mounted at `folder` for the time; skips the test where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0 or subprocess.run(["mount", *options, folder], capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a full disk, and here not even root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def full_disk(folder: Path) -> contextlib.AbstractContextManager[None]:
+    return mounted(folder, "-t", "tmpfs", "-o", "size=4k", "none")
+
+
+@pytest.mark.parametrize(
+    ("folder", "stage"),
+    [
+        ("data/raw", ["prepare"]),
+        ("data/prepared", ["prepare"]),
+        (".checkpoints", ["train", "dropout"]),
+        ("models", ["train", "dropout"]),
+        ("metrics/curves", ["train", "dropout"]),
+        ("logs", ["train", "dropout"]),
+        ("metrics/evaluation", ["evaluate", "dropout"]),
+    ],
+)
+def test_on_a_full_disk_a_stage_says_so_and_with_room_it_ends_in_the_same_bytes(
+    folder: str, stage: list[str], project: Project, tmp_path: Path, offline: dict[str, str]
+) -> None:
+    results = ("data/prepared/*", "models/*", "metrics/**/*")
+    before = project.files(*results)
+    options: dict[str, Any] = {"environment": offline}
+    if folder == "data/raw":
+        shutil.move(project.root / "data/raw", tmp_path / "package")
+        options["before"] = DebianFolder(tmp_path / "package")
+    with full_disk(project.root / folder):
+        (project.root / folder / "filling").write_bytes(bytes(4096))
+        fails(project, f"Cannot write {folder}/", *stage, **options)
+        written = {path for path in (project.root / folder).rglob("*") if path.is_file() and path.stat().st_size}
+        assert written == {project.root / folder / "filling"}
+    assert stage_process.run(project.root, *stage, **options).status == 0
+    assert project.files(*results) == before
+
+
+def test_in_a_read_only_folder_every_stage_says_so(project: Project) -> None:
+    with mounted(project.root, "--bind", str(project.root)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", project.root], check=True)
+        for stage in ("params", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"):
+            said = fails(project, "Cannot write ", *stage.split())
+            assert ": Read-only file system. Make room or mend the permissions; run again." in said
+
+
+class Exploit:
+    """A pickle that creates a file when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("exploited",)
+
+
+def save_exploit(path: Path) -> None:
+    torch.save({"state_dict": Exploit()}, path)
+
+
+def save_plain_exploit(path: Path) -> None:
+    path.write_bytes(pickle.dumps(Exploit()))
+
+
+def save_other_model(path: Path) -> None:
+    torch.save(
+        {"arguments": {"batch_norm": True, "dropout": 0.0}, "state_dict": torch.nn.Linear(2, 2).state_dict()}, path
+    )
+
+
+def damage(change: Callable[[bytes], bytes], path: Path) -> None:
+    path.write_bytes(change(path.read_bytes()))
+
+
+MODEL_FAULTS: dict[str, Callable[[Path], None]] = {
+    "absent": Path.unlink,
+    "empty": partial(damage, lambda _: b""),
+    "truncated": partial(damage, lambda content: content[: len(content) // 2]),
+    "one bit flipped": partial(damage, lambda content: flip(content, len(content) // 2)),
+    "a pickle that runs code": save_plain_exploit,
+    "an archive that runs code": save_exploit,
+    "another model": save_other_model,
+}
+
+
+def test_a_model_file_that_is_damaged_or_would_run_code_is_refused(project: Project) -> None:
+    path = project.root / "models/dropout.pt"
+    whole, before = path.read_bytes(), project.files("metrics/**/*")
+    for name, spoil in MODEL_FAULTS.items():
+        path.write_bytes(whole)
+        spoil(path)
+        said = fails(project, "models/dropout.pt", "evaluate", "dropout")
+        assert "`dvc repro`" in said, name
+        assert not (project.root / "exploited").exists()
+    assert project.files("metrics/**/*") == before
+
+
+def test_damaged_prepared_images_are_refused(project: Project) -> None:
+    path = project.root / "data/prepared/test.pt"
+    path.write_bytes(flip(path.read_bytes(), 5000))
+    for stage in ("train", "evaluate"):
+        fails(project, "data/prepared/test.pt is damaged", stage, "dropout")
+
+
+def test_a_training_that_diverges_fails_with_a_sentence_and_keeps_no_model(project: Project) -> None:
+    project.change_params(lambda params: params["techniques"]["dropout"].update(learning_rate=1e6))
+    (project.root / "models/dropout.pt").unlink()
+    said = fails(project, "dropout: the loss became ", "train", "dropout")
+    assert "Lower its learning_rate (now 1000000.0) in params.yaml." in said
+    assert not (project.root / "models/dropout.pt").exists()

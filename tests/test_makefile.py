@@ -1,0 +1,48 @@
+"""The Makefile's promises that need no long computation; `make reproduce` itself is in test_resume.py."""
+
+import shutil
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.project import Project
+
+
+def make(folder: Path, *arguments: str, path: str = "/usr/bin:/bin") -> tuple[int, str]:
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / "requirements.txt").touch()
+    result = Project(folder).run("/usr/bin/env", f"PATH={path}", "/usr/bin/make", *arguments, check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_make_alone_lists_the_commands(tmp_path: Path) -> None:
+    status, output = make(tmp_path)
+    assert status == 0
+    assert all(f"make {command}" in output for command in ("reproduce", "test", "experiments", "plots", "smoke"))
+
+
+def fake_python(folder: Path, script: str) -> str:
+    path = folder / "fakepython"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return f"PYTHON={path}"
+
+
+def test_a_missing_python_is_told_with_what_to_install(tmp_path: Path) -> None:
+    status, output = make(tmp_path, "environment", "PYTHON=python3.99")
+    assert status != 0
+    assert "There is no 'python3.99'" in output and "apt-get install python3" in output
+
+
+def test_an_old_python_is_told_with_its_version(tmp_path: Path) -> None:
+    old = fake_python(tmp_path, 'case "$*" in --version) echo Python 3.9.2;; *) exit 1;; esac')
+    status, output = make(tmp_path, "environment", old)
+    assert status != 0
+    assert "Python 3.11 to 3.14 is needed" in output and "3.9.2" in output
+
+
+def test_a_missing_venv_module_is_told_with_what_to_install(tmp_path: Path) -> None:
+    bare = fake_python(tmp_path, 'case "$*" in *ensurepip*) exit 1;; *) exit 0;; esac')
+    status, output = make(tmp_path, "environment", bare)
+    assert status != 0
+    assert "sudo apt-get install python3-venv" in output
+    assert not (tmp_path / ".venv").exists()

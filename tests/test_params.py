@@ -1,0 +1,220 @@
+"""params.yaml: whatever stands in it, it is valid or sentences say what is wrong."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from stages.errors import UserError
+from stages.params import TECHNIQUE_NAME, Params, check_params, load_params
+from tests.conftest import ROOT
+from tests.project import Project
+
+TEXT = (ROOT / "params.yaml").read_text()
+CONTENT: Any = YAML(typ="safe", pure=True).load(TEXT)
+TAKEN_NAMES = [
+    "baseline",
+    "dropout",
+    "../x",
+    "a b",
+    "a@b",
+    "$(rm)",
+    "",
+    "x" * 300,
+    "שלום",
+    "a/b",
+    "-x",
+    "${train.seed}",
+]
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.integers(min_value=-(10**5000), max_value=10**5000)
+    | st.floats() | st.dates() | st.binary(max_size=5) | st.text(max_size=8) | st.sampled_from(TAKEN_NAMES)
+)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(scalars | st.tuples(scalars), inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*CONTENT["train"], *CONTENT["data"]]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def paths(content: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The way to every value in nested mappings, at any depth."""
+    if not isinstance(content, dict):
+        return [prefix]
+    return [prefix, *(path for key, value in content.items() for path in paths(value, (*prefix, key)))]
+
+
+PATHS = paths(CONTENT)[1:]
+
+
+def replaced(path: tuple[str, ...], value: Any) -> Any:
+    """The content of params.yaml with another value at `path`."""
+    content = copy.deepcopy(CONTENT)
+    section = content
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    return content
+
+
+def valid_or_sentences(content: Any) -> None:
+    try:
+        params = check_params(content)
+    except UserError as error:
+        lines = str(error).splitlines()
+        assert lines
+        assert all(line.startswith("params.yaml") and line.endswith(".") and len(line) < 700 for line in lines), lines
+    else:
+        assert all(TECHNIQUE_NAME.fullmatch(name) for name in params.techniques)
+        assert all(0 < params.settings(name).learning_rate < float("inf") for name in params.techniques)
+        assert params.selected in params.techniques
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(path=st.sampled_from(PATHS), value=values)
+def test_any_value_anywhere_is_valid_or_refused_with_sentences(path: tuple[str, ...], value: Any) -> None:
+    valid_or_sentences(replaced(path, value))
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=scalars, overrides=values)
+def test_any_name_and_any_overrides_of_a_technique_are_valid_or_refused_with_sentences(
+    name: Any, overrides: Any
+) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["techniques"][name] = overrides
+    valid_or_sentences(content)
+
+
+PIECES = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    "- ",
+    "\n",
+    "  ",
+    "&a ",
+    "*a",
+    "!!int ",
+    "!!float ",
+    "!!bool ",
+    "!!set ",
+    "!!binary ",
+]
+PIECES += [
+    "%YAML 1.1\n",
+    "---\n",
+    "<<: ",
+    "0x",
+    "1e999",
+    ".nan",
+    "2001-99-99",
+    "? ",
+    "|\n",
+    '"',
+    "'",
+    "\t",
+    "=",
+    "\0",
+    "baseline",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8), place=st.integers(0, len(TEXT)))
+def test_any_text_in_the_file_is_valid_or_refused_with_sentences(
+    text: list[str], place: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "params.yaml"
+    for content in ("".join(text), TEXT[:place] + "".join(text) + TEXT[place:]):
+        path.write_bytes(content.encode(errors="surrogatepass"))
+        try:
+            assert isinstance(load_params(path), Params)
+        except UserError as error:
+            assert str(error).startswith((str(path), f"Cannot read {path}"))
+
+
+@pytest.mark.parametrize("name", ["../x", "a b", "a@b", "$(rm)", "${train.seed}", "", "x" * 300, "שלום", "-x", "a\nb"])
+def test_a_name_that_would_break_a_path_a_stage_or_a_shell_is_refused_with_a_reason(name: str) -> None:
+    with pytest.raises(UserError, match=r"is no usable name; use at most 64 letters a-z, digits, _ and -") as raised:
+        check_params(replaced(("techniques", name), {}))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "sentence"),
+    [
+        (
+            "epochs: 80",
+            "epochs: 0x" + "f" * 5000,
+            "train.epochs is a huge int, but must be less than or equal to 100000.",
+        ),
+        ("learning_rate: 0.01", "learning_rate: .inf", "train.learning_rate is inf, but must be a finite number."),
+        ("learning_rate: 0.01", "learning_rate: '0.01'", "train.learning_rate is '0.01', but must be a finite number."),
+        ("batch_norm: false", "batch_norm: 0", "train.batch_norm is 0, but must be true or false."),
+        (
+            "batch_size: 64",
+            "batch_size: 1",
+            "techniques.batch_norm: batch_norm needs a batch_size of 2 or more, for one image has no variance.",
+        ),
+        ("  baseline: {}", "  baseline:", "techniques.baseline is None, but must be a mapping, {} if empty."),
+        ("  baseline: {}", "  baseline: {}\n  7: {}", "techniques.7 is 7, but must be text."),
+        ("  baseline: {}", "  baseline: {}\n  null: {}", "techniques.None is None, but must be text."),
+        (
+            "  baseline: {}",
+            "  base: {}",
+            "techniques has no 'baseline', which every technique is compared with; add it.",
+        ),
+        ("selected: baseline", "selected: nobody", "selected is 'nobody', but must be one of: baseline, batch_norm,"),
+        ("selected: baseline", "", "selected is missing; add it."),
+        ("  seed: 0", "  sede: 0", "train.sede is no known key; known here: seed, epochs,"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_mistake_is_said_in_a_sentence_with_its_key_its_value_and_what_is_allowed(
+    text: str, other: str, sentence: str, tmp_path: Path
+) -> None:
+    assert TEXT.count(text) == 1
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace(text, other))
+    with pytest.raises(UserError) as raised:
+        load_params(path)
+    assert f"{path}: {sentence}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a: 1\na: 2\n", 'is not valid YAML in line 2, column 1: found duplicate key "a"'),
+        (b"a: [1\n", "is not valid YAML in line 2, column 1: expected ',' or ']'"),
+        (b"a: !!python/object/apply:os.system [ls]\n", "is not valid YAML in line 1, column 4: could not determine"),
+        (b"a: \xff\n", "is not valid YAML: 'utf-8' codec can't decode"),
+        (b"[" * 500, "is not valid YAML: maximum recursion depth exceeded"),
+        (b"", "must be a mapping with the keys data, train, techniques, selected, document."),
+    ],
+)
+def test_what_is_no_yaml_is_refused_with_its_place(content: bytes, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        load_params(path)
+    assert f"{path} {sentence}" in str(raised.value)
+
+
+def test_names_that_yaml_or_a_shell_could_mistake_work_fully(project: Project) -> None:
+    names = ["null", "True", "e1", "key", "x" * 64, "A-_9"]
+    project.change_params(lambda params: params["techniques"].update({name: {"epochs": 1} for name in names}))
+    assert {f"train@{name}" for name in names} <= set(project.dvc("stage", "list", "--name-only").stdout.split())
+    assert {"train@null", "evaluate@null"} <= project.stages_run("evaluate@null")
+    assert (project.root / "metrics/evaluation/null.json").exists()

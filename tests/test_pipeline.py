@@ -1,0 +1,128 @@
+"""The pipeline through the real `dvc` command."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.project import Project
+
+TECHNIQUES = ("baseline", "batch_norm", "dropout", "weight_decay")
+AFTER_TRAINING = {"summary", "plot"}
+
+
+def test_the_whole_pipeline_runs_and_writes_every_result(computed_project: Project) -> None:
+    root = computed_project.root
+    for technique in TECHNIQUES:
+        content = torch.load(root / f"models/{technique}.pt", weights_only=True)
+        assert content["technique"] == technique
+        curve = pd.read_csv(root / f"metrics/curves/{technique}.csv")
+        assert curve["epoch"].tolist() == [1, 2, 3, 4, 5]
+        figures = json.loads((root / f"metrics/evaluation/{technique}.json").read_text())
+        kept = curve.sort_values("validation_loss", kind="stable").iloc[0]
+        assert figures["chosen_epoch"] == kept["epoch"]
+        for name in ("train_loss", "validation_loss", "test_loss", "test_accuracy"):
+            assert figures[name] == pytest.approx(kept[name], abs=1e-6)
+        low, high = figures["test_accuracy_interval"]
+        assert 0 < low < figures["test_accuracy"] <= high <= 1
+        predictions = pd.read_csv(root / f"metrics/predictions/{technique}.csv")
+        assert (predictions["label"] == predictions["predicted"]).mean() == pytest.approx(figures["test_accuracy"])
+    rows = json.loads((root / "metrics/summary.json").read_text())["techniques"]
+    assert [row["technique"] for row in rows] == list(TECHNIQUES)
+    assert {path.name for path in (root / "metrics").glob("*.png")} == {
+        "convergence.png", "test_accuracy.png", "confusion.png", "gallery.png"
+    }  # fmt: skip
+
+
+def test_a_second_run_does_nothing(project: Project) -> None:
+    before = project.read("dvc.lock")
+    assert project.stages_run() == set()
+    assert project.read("dvc.lock") == before
+
+
+def test_changing_a_technique_trains_it_and_no_other(project: Project) -> None:
+    project.change_params(lambda params: params["techniques"]["dropout"].update(dropout=0.5))
+    assert project.stages_run() == {"check", "train@dropout", "evaluate@dropout"} | AFTER_TRAINING
+
+
+def test_an_added_combination_is_trained_alone_and_appears_in_the_tables(project: Project) -> None:
+    project.change_params(
+        lambda params: params["techniques"].update(both={"batch_norm": True, "dropout": 0.3, "schedule": "cosine"})
+    )
+    assert project.stages_run() == {"check", "train@both", "evaluate@both"} | AFTER_TRAINING
+    assert "both" in project.read("metrics/summary.csv").decode()
+    assert "metrics/evaluation/both.json" in project.dvc("metrics", "show").stdout
+
+
+def test_every_override_of_a_training_setting_can_be_studied(project: Project) -> None:
+    overrides = {
+        "decoupled": {"optimizer": "adamw", "weight_decay": 0.01},
+        "momentum": {"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.1, "schedule": "cosine"},
+        "smooth": {"label_smoothing": 0.1, "batch_size": 7, "epochs": 1, "seed": 5},
+    }
+    project.change_params(lambda params: params["techniques"].update(overrides))
+    assert {f"train@{name}" for name in overrides} <= project.stages_run()
+    assert len(pd.read_csv(project.root / "metrics/curves/smooth.csv")) == 1
+
+
+def test_changing_the_split_prepares_again_without_any_source(project: Project) -> None:
+    project.change_params(lambda params: params["data"].update(split_seed=1))
+    assert "prepare" in project.stages_run("prepare")
+
+
+def test_editing_a_module_runs_exactly_the_stages_that_import_it(project: Project) -> None:
+    module = project.root / "stages/plot.py"
+    module.write_text(module.read_text() + "\n# changed\n")
+    assert project.stages_run() == {"plot"}
+    module = project.root / "stages/progress.py"
+    module.write_text(module.read_text() + "\n# changed\n")
+    # The trainings give the same bytes, so nothing after them is run.
+    assert project.stages_run() == {f"train@{technique}" for technique in TECHNIQUES}
+
+
+def test_two_projects_in_different_folders_give_the_same_lock_file(
+    computed_project: Project, new_project: Project
+) -> None:
+    new_project.dvc("repro", LC_ALL="C", TZ="Asia/Tokyo", OMP_NUM_THREADS="2", HOME=str(new_project.root))
+    assert new_project.read("dvc.lock") == computed_project.read("dvc.lock")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train.dropout", 1.0, "train.dropout is 1.0, but must be less than 1"),
+        ("train.epochs", -3, "train.epochs is -3, but must be greater than or equal to 1"),
+        ("train.batch_size", 0, "train.batch_size is 0, but must be greater than or equal to 1"),
+        ("data.validation_fraction", 1, "data.validation_fraction is 1, but must be less than 1"),
+        ("techniques.dropout.dropuot", 0.2, "techniques.dropout.dropuot is no known key"),
+        ("techniques.dropout.dropout", "a lot", "techniques.dropout.dropout is 'a lot', but must be a finite number"),
+    ],
+)
+def test_a_mistake_in_params_stops_before_anything_is_lost(
+    project: Project, key: str, value: object, words: str
+) -> None:
+    results = ("models/*", "metrics/**/*", "data/prepared/*", "dvc.lock")
+    before = project.files(*results)
+
+    def change(params: dict[str, object]) -> None:
+        *path, last = key.split(".")
+        section = params
+        for part in path:
+            section = section[part]  # type: ignore[assignment]
+        section[last] = value
+
+    project.change_params(change)
+    result = project.dvc("repro", check=False)
+    assert result.returncode != 0
+    assert f"params.yaml: {words}" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert project.files(*results) == before
+
+
+def test_dvc_plots_draw_every_technique(project: Project) -> None:
+    shown = json.loads(project.dvc("plots", "show", "--json").stdout)
+    assert "errors" not in shown
+    for plot in ("Validation loss", "Training loss", "Test accuracy", "Training accuracy"):
+        content = json.dumps(shown["data"][plot])
+        assert all(f"{technique}.csv" in content for technique in TECHNIQUES)

@@ -1,0 +1,88 @@
+"""Every command and every line of Python in the README runs, as it stands there, in the small project."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.project import Project
+
+# Lines of sh blocks that another test or CI runs, and which.
+RUN_ELSEWHERE = {
+    "make reproduce": "tests/test_resume.py",
+    "make test": "CI",
+}
+SHOWN = {"text", "json", "yaml", "csv", "markdown"}  # languages of blocks that show and do not run
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path) -> list[tuple[int, str, str]]:
+    """Line number, language and content of each fenced block."""
+    text = document.read_text(encoding="utf-8")
+    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(BLOCK.findall(text))
+    return [(text[: block.start()].count("\n") + 1, block[1], block[2]) for block in BLOCK.finditer(text)]
+
+
+def give_environment(project: Project) -> None:
+    """This Python's environment as the project's .venv, so that make does not install another."""
+    (project.root / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != "ready":
+            (project.root / ".venv" / part.name).symlink_to(part)
+    (project.root / ".venv/ready").touch()
+
+
+@pytest.mark.parametrize("document", sorted(ROOT.glob("README*.md")), ids=lambda path: path.name)
+def test_the_commands_in_the_readme_run_one_after_another(document: Path, project: Project) -> None:
+    shutil.copy(document, project.root / document.name)
+    give_environment(project)
+    project.commit("results")
+    try:
+        for number, language, content in blocks(document):
+            run_block(project, f"{document.name}:{number}", language, content)
+    finally:
+        project.dvc("queue", "stop", "--kill", check=False)  # the workers that the README starts
+
+
+def run_block(project: Project, place: str, language: str, content: str) -> None:
+    if language in SHOWN:
+        return
+    assert language in {"sh", "python"}, f"{place}: say what the block is: sh, python or one of {SHOWN}"
+    lines = [line for line in content.splitlines() if language == "python" or line not in RUN_ELSEWHERE]
+    program = {"sh": ["bash", "-eu", "-o", "pipefail", "-c"], "python": [sys.executable, "-c"]}[language]
+    result = project.run(*program, "\n".join(lines), check=False)
+    assert result.returncode == 0, f"{place}\n{content}\n{result.stdout}\n{result.stderr}"
+
+
+def test_no_command_is_excused_that_the_readme_does_not_have() -> None:
+    commands = {
+        command
+        for document in ROOT.glob("README*.md")
+        for _, language, content in blocks(document)
+        if language == "sh"
+        for command in content.splitlines()
+    }
+    assert not commands or set(RUN_ELSEWHERE) <= commands
+
+
+def test_the_tables_in_the_readme_are_those_that_the_pipeline_wrote() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert (ROOT / "metrics/summary.md").read_text() in readme
+    for check in json.loads((ROOT / "metrics/theory.json").read_text())["checks"]:
+        assert f"| {check['statement']} | {check['computed']} |" in readme
+    for row in json.loads((ROOT / "metrics/summary.json").read_text())["techniques"]:
+        assert f"{row['parameters']:,} parameters" in readme or f"{row['parameters']:,} with" in readme
+
+
+def test_the_times_in_the_readme_are_those_of_the_benchmark() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    benchmark = json.loads((ROOT / "metrics/benchmark.json").read_text())
+    reference = next(name for name in benchmark["ratios"] if name.endswith("/ native")).split(" / ")[0]
+    times = benchmark["seconds_per_epoch"]
+    assert f"{times['native']['epoch']:.1f} s on one core" in readme
+    assert f"{times['torch']['epoch']:.1f} s; in the usual loop" in readme
+    assert f"{times[reference]['epoch']:.1f} s, {benchmark['ratios'][f'{reference} / native']:.1f} times" in readme
