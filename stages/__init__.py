@@ -17,6 +17,8 @@ from types import TracebackType
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_CBWR="AVX2")
 
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without which CUDA's matrix products are not deterministic
+
 PARENT = os.getppid()
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import UserError
-from stages.files import cannot_write, load_tensors, save_tensors
+from stages.files import cannot_write
+from stages.tensors import load_tensors, save_tensors
 
 CHECKPOINTS = Path(".checkpoints")
 

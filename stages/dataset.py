@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.errors import UserError
-from stages.files import load_tensors, save_tensors
 from stages.paths import PREPARED
+from stages.tensors import load_tensors, save_tensors
 
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -21,6 +21,9 @@ class Split(NamedTuple):
 
     images: Tensor
     labels: Tensor
+
+    def to(self, device: str) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device))
 
     def digest(self) -> str:
         """sha256 over shapes and values."""

@@ -4,7 +4,7 @@ models/<technique>.pt and data/prepared -> metrics/evaluation/<technique>.json, 
 metrics/predictions/<technique>.csv, a row a test image; metrics/confusion/<technique>.csv, counts of class pairs.
 """
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from torch import Tensor
 from stages import process
 from stages.dataset import CLASS_NAMES, Split, load_split
 from stages.errors import UserError
-from stages.files import load_tensors, write_atomically, write_json
+from stages.files import write_atomically, write_json
 from stages.inference import logits_of, loss_and_accuracy
 from stages.model import LeNet5, TorchNetwork, parameter_count
 from stages.paths import CONFUSION, EVALUATION, MODELS, PREDICTIONS
+from stages.tensors import load_tensors
 
 CALIBRATION_BINS = 15
 
@@ -103,4 +104,6 @@ def main(technique: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description=__doc__.partition(":")[0])
+    parser.add_argument("technique", help="a name under `techniques` in params.yaml")
+    main(parser.parse_args().technique)

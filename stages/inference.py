@@ -23,7 +23,8 @@ class Network(Protocol):
 def logits_of(network: Network, images: Tensor) -> Tensor:
     """Logits, float32 N x 10, of uint8 images N x 1 x 32 x 32; leaves the model in evaluation mode."""
     network.model.eval()
-    return torch.cat([network(images, indices) for indices in torch.arange(len(images)).split(BATCH)])
+    indices = torch.arange(len(images), device=images.device)
+    return torch.cat([network(images, batch) for batch in indices.split(BATCH)])
 
 
 def loss_and_accuracy(logits: Tensor, labels: Tensor) -> tuple[float, float]:

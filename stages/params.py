@@ -70,11 +70,18 @@ class TrainSettings(Section):
     dropout: Probability
     label_smoothing: Probability
     backend: Literal["native", "torch"]
+    device: Literal["cpu", "cuda"]
 
     @model_validator(mode="after")
     def batches_have_a_variance(self) -> Self:
         if self.batch_norm and self.batch_size == 1:
             raise ValueError("batch_norm needs a batch_size of 2 or more, for one image has no variance")
+        return self
+
+    @model_validator(mode="after")
+    def backend_runs_on_device(self) -> Self:
+        if self.device == "cuda" and self.backend == "native":
+            raise ValueError("device cuda needs backend torch, for the native one is for the CPU")
         return self
 
 

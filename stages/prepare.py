@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from stages.dataset import make_split, read_idx, save_split, split_training_set, take
+from stages.dataset import Split, make_split, read_idx, save_split, split_training_set, take
 from stages.errors import UserError
-from stages.params import load_params
+from stages.params import DataSettings, load_params
 from stages.paths import RAW
 from stages.sources import raw_files
 
@@ -17,8 +17,8 @@ def raw_folder() -> Path:
     return RAW if RAW.exists() or not shared.is_dir() else shared
 
 
-def main() -> None:
-    settings = load_params().data
+def prepare(settings: DataSettings) -> dict[str, Split]:
+    """Fashion-MNIST, checked, padded and split into "train", "validation" and "test"."""
     contents = raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True))
     tensors = {name: read_idx(content, name) for name, content in contents.items()}
     training = take(make_split(tensors["train-images-idx3-ubyte"], tensors["train-labels-idx1-ubyte"]), settings.subset)
@@ -26,7 +26,11 @@ def main() -> None:
     train, validation = split_training_set(training, settings.validation_fraction, settings.split_seed)
     if not len(test.labels):
         raise UserError(f"data.subset {settings.subset} leaves no test images; raise it in params.yaml.")
-    for name, split in {"train": train, "validation": validation, "test": test}.items():
+    return {"train": train, "validation": validation, "test": test}
+
+
+def main() -> None:
+    for name, split in prepare(load_params().data).items():
         save_split(split, name)
         print(f"{name}: {len(split.labels)} images")
 

@@ -5,19 +5,21 @@ metrics/curves/<technique>.csv, a row an epoch, written as the epochs end. Kille
 when it is started again, and ends with the same bytes.
 """
 
-import sys
+import argparse
 from typing import Any
 
 import torch
 
 from stages import process
 from stages.checkpoint import exclusive, identity
+from stages.cuda import require_gpu
 from stages.dataset import load_split
 from stages.errors import UserError
-from stages.files import save_tensors, tensors_digest, write_atomically
+from stages.files import write_atomically
 from stages.params import TrainSettings, load_params, technique_settings
 from stages.paths import CURVES, MODELS
 from stages.progress import Reporter
+from stages.tensors import save_tensors, tensors_digest
 from stages.training import Data, Progress, curve_csv, train
 
 
@@ -39,6 +41,8 @@ def model_file(technique: str, settings: TrainSettings, origin: dict[str, Any], 
 def main(technique: str) -> None:
     process.set_up()
     settings = technique_settings(load_params(), technique)
+    if settings.device == "cuda":
+        require_gpu()
     data = Data(*(load_split(name) for name in Data._fields))
     origin = {
         "settings": settings.model_dump(),
@@ -66,4 +70,6 @@ def main(technique: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__.partition(":")[0])
+    parser.add_argument("technique", help="a name under `techniques` in params.yaml")
+    main(parser.parse_args().technique)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.checkpoint import Checkpoint
+from stages.cuda import CapturedStep
 from stages.dataset import Split
 from stages.errors import DivergenceError
 from stages.inference import Network, logits_of, loss_and_accuracy
@@ -65,7 +66,7 @@ def build_network(settings: TrainSettings) -> NativeNetwork | TorchNetwork:
     """The freshly initialised network; techniques with equal seeds start from equal weights, on either backend."""
     torch.manual_seed(derived_seed(settings.seed, "initialisation"))
     model = LeNet5(batch_norm=settings.batch_norm, dropout=settings.dropout)
-    return NativeNetwork(model) if settings.backend == "native" else TorchNetwork(model)
+    return NativeNetwork(model) if settings.backend == "native" else TorchNetwork(model.to(settings.device))
 
 
 def build_optimizer(parameters: list[nn.Parameter], settings: TrainSettings) -> torch.optim.Optimizer:
@@ -73,8 +74,8 @@ def build_optimizer(parameters: list[nn.Parameter], settings: TrainSettings) -> 
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=settings.momentum, **common)
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, **common)
-    return torch.optim.Adam(parameters, **common)
+        return torch.optim.AdamW(parameters, capturable=settings.device == "cuda", **common)
+    return torch.optim.Adam(parameters, capturable=settings.device == "cuda", **common)
 
 
 def scheduled_learning_rate(settings: TrainSettings, epoch: int) -> float:
@@ -96,15 +97,20 @@ def train_epoch(
     )
     torch.manual_seed(derived_seed(settings.seed, "dropout", epoch))
     network.model.train()
-    for batch in order.split(settings.batch_size):
-        if settings.batch_norm and len(batch) == 1:
-            continue  # one image has no variance to normalise by
+
+    def step(batch: Tensor) -> None:
         loss = F.cross_entropy(
             network(split.images, batch), split.labels[batch], label_smoothing=settings.label_smoothing
         )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+
+    run = CapturedStep(step, settings.batch_size) if settings.device == "cuda" else step
+    for batch in order.to(settings.device).split(settings.batch_size):
+        if settings.batch_norm and len(batch) == 1:
+            continue  # one image has no variance to normalise by
+        run(batch)
 
 
 def measure(network: Network, data: Data, epoch: int) -> Row:
@@ -114,8 +120,8 @@ def measure(network: Network, data: Data, epoch: int) -> Row:
 
 
 def weights_of(model: LeNet5) -> dict[str, Tensor]:
-    """A copy of the state dict."""
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    """A copy of the state dict, in the CPU's memory."""
+    return {name: tensor.to("cpu", copy=True) for name, tensor in model.state_dict().items()}
 
 
 def train(
@@ -128,6 +134,7 @@ def train(
     """
     network = build_network(settings)
     model = network.model
+    data = Data(*(split.to(settings.device) for split in data))
     optimizer = build_optimizer(network.parameters, settings)
     progress = Progress()
     if (saved := checkpoint.load()) is not None:
