@@ -44,6 +44,7 @@ def figures_of(progress: Progress, settings: TrainSettings, data: Data) -> dict[
         "chosen_epoch": progress.best.epoch,
         "parameters": parameter_count(model),
         "weights_sha256": tensors_digest(progress.best_weights),
+        "test_images": len(predictions),
         "test_correct": packed((predictions["label"] == predictions["predicted"]).to_numpy()),
         "validation_losses": [row.validation_loss for row in progress.rows],
     }

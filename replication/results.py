@@ -1,0 +1,89 @@
+"""Reading replicates: metrics/replicates/<learning rate>/<technique>-<seed>.json, and what is asked for of them."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+
+from stages.errors import UserError
+from stages.params import BASELINE
+from stages.paths import METRICS
+
+REPLICATES = METRICS / "replicates"
+PLAN = Path("replication/params.yaml")
+
+
+class Plan(BaseModel):
+    """What is replicated."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    learning_rates: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    techniques: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+
+
+def load_plan(path: Path = PLAN) -> Plan:
+    """Raises UserError with a sentence for each mistake."""
+    try:
+        plan = Plan.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        mistakes = (f"{path}: {'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}." for each in error.errors())
+        raise UserError("\n".join(mistakes)) from None
+    if BASELINE not in plan.techniques:
+        raise UserError(f"{path}: techniques has no {BASELINE}, which every technique is compared with; add it.")
+    return plan
+
+
+class Replicates:
+    """The replicates of one technique at one learning rate, by seed; those that diverged are counted apart."""
+
+    def __init__(self, replicates: list[dict[str, Any]]) -> None:
+        self.by_seed = {each["seed"]: each for each in replicates if "failure" not in each}
+        self.failures = len(replicates) - len(self.by_seed)
+
+    def values(self, of: Callable[[dict[str, Any]], float], seeds: list[int] | None = None) -> NDArray[np.float64]:
+        """One number a seed."""
+        return np.array([of(self.by_seed[seed]) for seed in (self.by_seed if seeds is None else seeds)])
+
+    def correct(self, seeds: list[int]) -> NDArray[np.bool_]:
+        """Which test images were recognised: seeds x images."""
+        return np.stack([unpacked(self.by_seed[seed]["test_correct"], self.images) for seed in seeds])
+
+    def curves(self) -> NDArray[np.float64]:
+        """Validation losses: seeds x epochs."""
+        return np.array([each["validation_losses"] for each in self.by_seed.values()])
+
+    @property
+    def images(self) -> int:
+        return int(next(iter(self.by_seed.values()))["test_images"])
+
+
+def unpacked(text: str, count: int) -> NDArray[np.bool_]:
+    """What replicate.packed wrote, of `count` images."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)
+
+
+def read_replicates(plan: Plan) -> dict[float, dict[str, Replicates]]:
+    """By learning rate and technique. Raises UserError when one is missing."""
+    try:
+        return {
+            rate: {
+                technique: Replicates([_read(REPLICATES / f"{rate}/{technique}-{seed}.json") for seed in plan.seeds])
+                for technique in plan.techniques
+            }
+            for rate in plan.learning_rates
+        }
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is not there. `make replicate` computes it.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    replicate: dict[str, Any] = json.loads(path.read_text())
+    return replicate
