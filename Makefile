@@ -30,6 +30,12 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings s
 	dvc repro
 	cat metrics/summary.md
 
+.PHONY: replicate
+replicate: $(READY) ## repeat every technique over seeds, and what that shows: about two hours on two cores; JOBS=n
+	@dvc repro --quiet prepare
+	python -m replication.run $(JOBS)
+	cat metrics/replication.md
+
 .PHONY: experiments
 experiments: $(READY) ## one DVC experiment per technique, for `dvc metrics diff baseline dropout` and `dvc exp show`
 	@python -m stages.experiments

@@ -27,6 +27,7 @@ class Plan(BaseModel):
     learning_rates: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
     techniques: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+    equivalence_points: Annotated[float, Field(gt=0)]
 
 
 def load_plan(path: Path = PLAN) -> Plan:
@@ -41,6 +42,9 @@ def load_plan(path: Path = PLAN) -> Plan:
     return plan
 
 
+Outcome = Callable[[dict[str, Any]], float]
+
+
 class Replicates:
     """The replicates of one technique at one learning rate, by seed; those that diverged are counted apart."""
 
@@ -48,7 +52,7 @@ class Replicates:
         self.by_seed = {each["seed"]: each for each in replicates if "failure" not in each}
         self.failures = len(replicates) - len(self.by_seed)
 
-    def values(self, of: Callable[[dict[str, Any]], float], seeds: list[int] | None = None) -> NDArray[np.float64]:
+    def values(self, of: Outcome, seeds: list[int] | None = None) -> NDArray[np.float64]:
         """One number a seed."""
         return np.array([of(self.by_seed[seed]) for seed in (self.by_seed if seeds is None else seeds)])
 

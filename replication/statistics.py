@@ -21,7 +21,7 @@ EXACT = 2**16  # sign patterns; with more than 16 seeds as many random ones are 
 
 
 def describe(values: Values) -> dict[str, Any]:
-    """Of one number a seed (two seeds at least): mean, with Student's interval; standard deviation, median, extremes."""
+    """Of one number a seed, two at least: mean with Student's interval, standard deviation, median and extremes."""
     low, high = DescrStatsW(values).tconfint_mean(alpha=1 - CONFIDENCE)
     return {
         "n": len(values),
