@@ -1,0 +1,129 @@
+"""Statistics over seeds against published examples, cases computed by hand, and each other."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from replication.statistics import (
+    bca_interval,
+    compare,
+    crossed_intervals,
+    describe,
+    effect_size,
+    equivalence_p,
+    holm,
+    probability_of_improvement,
+    sign_flip_p,
+)
+
+# Darwin's maize: cross- less self-fertilised, in eighths of an inch (Fisher, The Design of Experiments, 1935, table 3).
+MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], dtype=float)
+
+
+def test_darwins_maize_has_fishers_interval_and_exact_p_value() -> None:
+    described = describe(MAIZE)
+    assert described["mean"] == pytest.approx(314 / 15)
+    assert described["standard_deviation"] == pytest.approx(37.744, abs=5e-4)
+    # Section 17: t = 2.148 on 14 degrees of freedom, so the interval just leaves zero out.
+    low, high = described["interval"]
+    assert (low, high) == pytest.approx((0.03, 41.84), abs=0.01)
+    # Section 21: of the 32,768 patterns of signs 1,726 are as far from zero as the one that was found.
+    assert sign_flip_p(MAIZE) == pytest.approx(1726 / 32768)
+
+
+def test_describe_of_a_hand_computed_case() -> None:
+    assert describe(np.array([1.0, 2.0, 3.0, 6.0])) == {
+        "n": 4,
+        "mean": 3.0,
+        "interval": pytest.approx([3 - 3.182446 * 2.160247 / 2, 3 + 3.182446 * 2.160247 / 2], abs=1e-5),
+        "standard_deviation": pytest.approx((14 / 3) ** 0.5),
+        "median": 2.5,
+        "worst": 1.0,
+        "best": 6.0,
+    }
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_the_sign_flip_test_counts_every_pattern(count: int) -> None:
+    differences = np.random.default_rng(count).normal(0.3, 1, count)
+    patterns = np.array(list(itertools.product((1, -1), repeat=count)))
+    means = np.abs(patterns @ differences)
+    assert sign_flip_p(differences) == pytest.approx((means >= abs(differences.sum()) - 1e-12).mean())
+
+
+def test_ten_differences_of_one_sign_have_the_smallest_p_value_there_is() -> None:
+    assert sign_flip_p(np.arange(1.0, 11.0)) == pytest.approx(2 / 1024)
+    assert sign_flip_p(np.zeros(4)) == 1
+
+
+def test_many_seeds_are_tested_by_random_patterns_the_same_each_time() -> None:
+    differences = np.random.default_rng(0).normal(0.5, 1, 30)
+    p_value = sign_flip_p(differences)
+    assert p_value == sign_flip_p(differences)
+    assert p_value == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
+
+
+def test_holms_correction_of_a_hand_computed_case() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([]) == []
+
+
+def test_the_bca_interval_is_that_of_efrons_formula() -> None:
+    values = MAIZE
+    resamples = np.random.default_rng(1).choice(values, (200_000, len(values))).mean(axis=1)
+    bias = stats.norm.ppf((resamples < values.mean()).mean())
+    deviations = values.mean() - np.array([np.delete(values, i).mean() for i in range(len(values))])
+    acceleration = (deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5)
+    tails = bias + stats.norm.ppf([0.025, 0.975])
+    expected = np.quantile(resamples, stats.norm.cdf(bias + tails / (1 - acceleration * tails)))
+    assert bca_interval(values) == pytest.approx(expected, abs=1.0)
+    assert bca_interval(np.array([0.5, 0.5, 0.5])) == [0.5, 0.5]
+
+
+def test_effect_size_is_the_mean_in_standard_deviations() -> None:
+    assert effect_size(np.array([1.0, 3.0])) == pytest.approx(2 / 2**0.5)
+    assert effect_size(np.array([1.0, 1.0])) is None
+
+
+def test_probability_of_improvement_counts_the_pairs_and_half_the_ties() -> None:
+    result = probability_of_improvement(np.array([1.0, 2.0, 3.0]), np.array([2.0, 0.0]))
+    assert result["probability"] == pytest.approx((0.0 + 1 + 0.5 + 1 + 1 + 1) / 6)
+    assert result["interval"][0] <= result["probability"] <= result["interval"][1]
+    better = probability_of_improvement(np.array([5.0, 6.0]), np.array([1.0, 2.0]))
+    assert better == {"probability": 1.0, "interval": [1.0, 1.0]}
+
+
+def test_equivalence_is_the_larger_of_two_one_sided_t_tests() -> None:
+    differences = np.array([0.05, -0.02, 0.01, 0.03, -0.04, 0.02])
+    error = differences.std(ddof=1) / 6**0.5
+    expected = max(
+        stats.t.sf((differences.mean() + 0.2) / error, 5), stats.t.cdf((differences.mean() - 0.2) / error, 5)
+    )
+    assert equivalence_p(differences, 0.2) == pytest.approx(expected)
+    assert equivalence_p(differences + 0.3, 0.2) > 0.95
+
+
+def test_seeds_that_agree_leave_the_crossed_interval_to_the_images() -> None:
+    images = np.random.default_rng(0).choice([-1, 0, 1], 2_000, p=[0.1, 0.7, 0.2]).astype(np.int8)
+    low, high = crossed_intervals({"same": np.tile(images, (5, 1))})["same"]
+    error = images.std() / len(images) ** 0.5
+    assert (low, high) == pytest.approx((images.mean() - 1.96 * error, images.mean() + 1.96 * error), abs=0.1 * error)
+
+
+def test_images_that_agree_leave_the_crossed_interval_to_the_seeds() -> None:
+    seeds = np.array([0, 0, 1, 1, 1, 0, 1, 0], dtype=np.int8)
+    interval = crossed_intervals({"same": np.tile(seeds[:, None], (1, 50))})["same"]
+    # The number of ones among 8 draws is binomial.
+    assert interval == pytest.approx(stats.binom(8, 0.5).ppf([0.025, 0.975]) / 8)
+
+
+def test_a_comparison_is_mirrored_when_the_sides_are_swapped() -> None:
+    random = np.random.default_rng(3)
+    ours, theirs = random.normal(88, 1, 10), random.normal(88.5, 1, 10)
+    there, back = compare(ours, theirs, 0.2), compare(theirs, ours, 0.2)
+    assert there["difference"] == -back["difference"]
+    assert there["sign_flip_p"] == back["sign_flip_p"]
+    assert there["improvement"]["probability"] == pytest.approx(1 - back["improvement"]["probability"])
+    assert there["equivalence_p"] == pytest.approx(back["equivalence_p"])
