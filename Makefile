@@ -9,6 +9,16 @@ JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 READY := .venv/ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# What is killed leaves children that finish their work; they hold the lock until then.
+define alone
+mkdir -p .checkpoints
+exec 9> .checkpoints/$@.lock
+if command -v flock > /dev/null && ! flock --nonblock 9; then
+	echo "Another 'make $@' is at work in this folder; waiting for it to end."
+	flock 9
+fi
+endef
+
 .PHONY: help
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -16,12 +26,7 @@ help: ## list the commands
 # Trainings run side by side, as many as there are cores; what they computed the last line verifies and joins.
 .PHONY: reproduce
 reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings side by side
-	@mkdir -p .checkpoints
-	exec 9> .checkpoints/reproduce.lock
-	if command -v flock > /dev/null && ! flock --nonblock 9; then
-		echo "Another 'make reproduce' is at work in this folder; waiting for it to end."
-		flock 9
-	fi
+	@$(alone)
 	python -m stages.params
 	dvc repro prepare
 	dvc stage list --name-only | grep '^train@' |
@@ -32,7 +37,8 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings s
 
 .PHONY: replicate
 replicate: $(READY) ## repeat every technique over seeds, and what that shows: about two hours on two cores; JOBS=n
-	@dvc repro --quiet prepare
+	@$(alone)
+	dvc repro --quiet prepare
 	python -m replication.run $(JOBS)
 	cat metrics/replication.md
 

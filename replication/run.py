@@ -36,7 +36,12 @@ def compute(name: str, epochs: "tqdm[Any]") -> str:
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", name]
     said, epoch = [""], 0
     with subprocess.Popen(
-        command, cwd=PIPELINE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=PIPELINE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        close_fds=False,  # make's lock among them: it is held until the last of ours has ended
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

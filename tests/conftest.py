@@ -1,6 +1,5 @@
 """A small project to run for real: this one's code and pipeline on a generated data set of a few hundred images."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,7 @@ def computed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(computed_project: Project, tmp_path: Path) -> Project:
     """A copy, with its cache, of the computed project."""
-    shutil.copytree(computed_project.root, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
+    return computed_project.copy(tmp_path / "project")
 
 
 @pytest.fixture

@@ -1,23 +1,28 @@
 """The project in a folder of its own, driven through the commands that a user types."""
 
+import contextlib
 import gzip
 import hashlib
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from ruamel.yaml import YAML
 
 TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "Makefile", "dvc.yaml"]
 TRACKED += ["params.yaml", "pyproject.toml", "requirements.txt", "stages"]
 IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
+END = 10  # seconds to end in; two on a quiet machine, but here the tests share cores and disk
 yaml = YAML()
 
 
@@ -37,6 +42,11 @@ class Project:
         project = Project(root)
         project.run("git", "init", "--quiet", "--initial-branch=main")
         return project
+
+    def copy(self, root: Path) -> "Project":
+        """The project, with its cache, at `root`."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project with this Python's programs first on the path. With `check`, a failure fails the
@@ -72,9 +82,20 @@ class Project:
         change(params)
         yaml.dump(params, self.root / "params.yaml")
 
+    def change_plan(self, **changes: Any) -> None:
+        """Change what is replicated."""
+        path = self.root / "replication/params.yaml"
+        plan = yaml.load(path)
+        plan.update(changes)
+        yaml.dump(plan, path)
+
     def stages_run(self, *arguments: str) -> set[str]:
         """The names of the stages that `dvc repro` runs now, by running it."""
-        output = self.dvc("repro", *arguments).stdout
+        return self.stages_in(self.dvc("repro", *arguments).stdout)
+
+    @staticmethod
+    def stages_in(output: str) -> set[str]:
+        """The names of the stages that DVC says it runs."""
         return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
     def read(self, path: str) -> bytes:
@@ -84,6 +105,59 @@ class Project:
         """Contents of the files that match, by their path in the project."""
         paths = (path for pattern in patterns for path in sorted(self.root.glob(pattern)) if path.is_file())
         return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
+
+
+class Command:
+    """A command of a user's, in a process group of its own, as a terminal runs it."""
+
+    def __init__(self, project: Project, *command: str) -> None:
+        self.output = project.root / f"output-{time.monotonic_ns()}.txt"
+        with self.output.open("w") as file:
+            self.process = subprocess.Popen(
+                command, cwd=project.root, env=project.environment(), stdout=file, stderr=file, start_new_session=True
+            )
+
+    def states(self) -> list[str]:
+        """Of each process of the group."""
+        self.process.poll()
+        states = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getsid(process.pid) == self.process.pid:
+                    states.append(process.status())
+        return states
+
+    def running(self) -> bool:
+        return any(state != psutil.STATUS_ZOMBIE for state in self.states())
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.ends(seconds=END)
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.ends(seconds=END)
+
+    def ends(self, seconds: float) -> None:
+        """Wait for that; and then until the system has cleared away the dead, which DVC takes for living."""
+        deadline = time.monotonic() + seconds
+        while self.running():
+            assert time.monotonic() < deadline, f"still running after {seconds} s\n{self.said()}"
+            time.sleep(0.02)
+        while self.states():
+            assert time.monotonic() < deadline + 30
+            time.sleep(0.02)
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+
+def add_replication(project: Project, source: Path) -> None:
+    """Copy the replication's code and pipeline, without what it computed, and ask for few replicates."""
+    ignored = shutil.ignore_patterns("__pycache__", "dvc.lock")
+    shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
+    project.change_plan(seeds=[0, 1], techniques=["baseline", "dropout"], learning_rates=[0.01])
 
 
 def small_images(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -27,11 +27,23 @@ print("\\n" + json.dumps({"opened": sorted(opened)}))
 """
 
 
+PIPELINES = ("dvc.yaml", "replication/dvc.yaml")
+FILLED = {"key": "dropout", "selected": "baseline"}
+FILLED |= {"item.technique": "dropout", "item.seed": "0", "item.learning_rate": "0.01"}
+
+
 def stages() -> dict[str, dict[str, Any]]:
-    """Every stage of dvc.yaml, of a `foreach` the one for `dropout`."""
-    text = (ROOT / "dvc.yaml").read_text()
-    definitions = yaml.load(text.replace("${key}", "dropout").replace("${selected}", "baseline"))["stages"]
-    return {name: stage.get("do", stage) for name, stage in definitions.items()}
+    """Every stage, of a `foreach` or a `matrix` the one for `dropout`; all run in the project's top folder."""
+    return {
+        name: stage.get("do", stage) for file in PIPELINES for name, stage in yaml.load(filled(file))["stages"].items()
+    }
+
+
+def filled(file: str) -> str:
+    text = (ROOT / file).read_text()
+    for name, value in FILLED.items():
+        text = text.replace(f"${{{name}}}", value)
+    return text
 
 
 def entry(item: Any) -> str:
