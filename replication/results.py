@@ -19,14 +19,22 @@ REPLICATES = METRICS / "replicates"
 PLAN = Path("replication/params.yaml")
 
 
-class Plan(BaseModel):
-    """What is replicated."""
+LearningRate = Annotated[float, Field(gt=0)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
 
+
+class Control(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    learning_rates: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    learning_rate: LearningRate
+    seeds: Seeds
+
+
+class Plan(Control):
+    """What is replicated, and again at another learning rate, the control."""
+
     techniques: Annotated[list[str], Field(min_length=1)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+    control: Control
     equivalence_points: Annotated[float, Field(gt=0)]
 
 
@@ -78,11 +86,13 @@ def read_replicates(plan: Plan) -> dict[float, dict[str, Replicates]]:
     """By learning rate and technique. Raises UserError when one is missing."""
     try:
         return {
-            rate: {
-                technique: Replicates([_read(REPLICATES / f"{rate}/{technique}-{seed}.json") for seed in plan.seeds])
+            part.learning_rate: {
+                technique: Replicates(
+                    [_read(REPLICATES / f"{part.learning_rate}/{technique}-{seed}.json") for seed in part.seeds]
+                )
                 for technique in plan.techniques
             }
-            for rate in plan.learning_rates
+            for part in (plan, plan.control)
         }
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is not there. `make replicate` computes it.") from None

@@ -24,7 +24,7 @@ EPOCH = re.compile(r"epoch (\d+)/\d+:")
 
 def outdated() -> list[str]:
     """Names of the stages that compute a replicate and are not up to date, in the order of the pipeline."""
-    command = ["dvc", "status", "--json", "replicate"]
+    command = ["dvc", "status", "--json", "replicate", "control"]
     result = subprocess.run(command, cwd=PIPELINE, capture_output=True, text=True, check=False)
     if result.returncode:
         raise UserError(f"`{' '.join(command)}` failed in {PIPELINE}:\n{result.stderr.strip()}")
@@ -51,7 +51,9 @@ def compute(name: str, epochs: "tqdm[Any]") -> str:
                 epoch = int(match[1])
     if process.returncode:
         raise UserError("\n".join([*said[-10:], f"{name} failed; mend that, and the same command goes on from here."]))
-    return next((line for line in reversed(said) if line.startswith(name.partition("@")[2])), f"{name} was done")
+    return next(
+        (line for line in reversed(said) if EPOCH.search(line) is None and "accuracy" in line), f"{name} is done"
+    )
 
 
 def main(jobs: int) -> None:

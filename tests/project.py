@@ -157,7 +157,8 @@ def add_replication(project: Project, source: Path) -> None:
     """Copy the replication's code and pipeline, without what it computed, and ask for few replicates."""
     ignored = shutil.ignore_patterns("__pycache__", "dvc.lock")
     shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
-    project.change_plan(seeds=[0, 1], techniques=["baseline", "dropout"], learning_rates=[0.01])
+    control = {"learning_rate": 0.001, "seeds": [0, 1]}
+    project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control)
 
 
 def small_images(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -29,7 +29,7 @@ print("\\n" + json.dumps({"opened": sorted(opened)}))
 
 PIPELINES = ("dvc.yaml", "replication/dvc.yaml")
 FILLED = {"key": "dropout", "selected": "baseline"}
-FILLED |= {"item.technique": "dropout", "item.seed": "0", "item.learning_rate": "0.01"}
+FILLED |= {"item.technique": "dropout", "item.seed": "0", "learning_rate": "0.01", "control.learning_rate": "0.001"}
 
 
 def stages() -> dict[str, dict[str, Any]]:
