@@ -19,6 +19,7 @@ from stages.errors import UserError
 from stages.params import load_params
 
 PIPELINE = Path("replication")
+RESULT = re.compile(r"\S+: (test accuracy .*|diverged)")
 EPOCH = re.compile(r"epoch (\d+)/\d+:")
 
 
@@ -32,7 +33,7 @@ def outdated() -> list[str]:
 
 
 def compute(name: str, epochs: "tqdm[Any]") -> str:
-    """Compute one, moving the bar as its epochs end; returns the last that it says. Raises UserError when it fails."""
+    """Compute one, moving the bar as its epochs end; returns what came out. Raises UserError when it fails."""
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", name]
     said, epoch = [""], 0
     with subprocess.Popen(
@@ -51,9 +52,8 @@ def compute(name: str, epochs: "tqdm[Any]") -> str:
                 epoch = int(match[1])
     if process.returncode:
         raise UserError("\n".join([*said[-10:], f"{name} failed; mend that, and the same command goes on from here."]))
-    return next(
-        (line for line in reversed(said) if EPOCH.search(line) is None and "accuracy" in line), f"{name} is done"
-    )
+    results = [match[1] for line in said if (match := RESULT.fullmatch(line))]
+    return f"{name}: {results[-1] if results else 'from the cache'}"
 
 
 def main(jobs: int) -> None:

@@ -18,9 +18,8 @@ from stages.errors import UserError
 from tests.conftest import ROOT
 from tests.project import Command, Project, add_replication
 
-NAMES = [
-    f"{rate}/{technique}-{seed}" for rate in (0.001, 0.01) for technique in ("baseline", "dropout") for seed in (0, 1)
-]
+TECHNIQUES = ("baseline", "dropout")
+NAMES = [f"{rate}/{technique}-{seed}" for rate in (0.001, 0.01) for technique in TECHNIQUES for seed in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def test_each_replicate_is_computed_and_the_tables_and_figures_join_them(replica
     assert computed(replicated_project) == NAMES
     result = json.loads(replicated_project.read("metrics/replication.json"))
     rows = {row["technique"]: row for row in result["results"] if row["learning_rate"] == 0.01}
-    for technique in ("baseline", "dropout"):
+    for technique in TECHNIQUES:
         values = [100 * read(replicated_project, f"0.01/{technique}-{seed}")["test_accuracy"] for seed in (0, 1)]
         assert rows[technique]["test_accuracy"]["mean"] == pytest.approx(np.mean(values))
         assert rows[technique]["test_accuracy"]["n"] == 2
@@ -74,7 +73,7 @@ def test_each_replicate_is_computed_and_the_tables_and_figures_join_them(replica
 
 
 def test_the_replicate_of_the_studys_own_seed_is_the_studys_own_training(replicated_project: Project) -> None:
-    for technique in ("baseline", "dropout"):
+    for technique in TECHNIQUES:
         replicate = read(replicated_project, f"0.01/{technique}-0")
         model = torch.load(replicated_project.root / f"models/{technique}.pt", weights_only=True)
         figures = json.loads(replicated_project.read(f"metrics/evaluation/{technique}.json"))
