@@ -14,6 +14,7 @@ from tests.project import Project
 # Lines of sh blocks that another test or CI runs, and which.
 RUN_ELSEWHERE = {
     "make reproduce": "tests/test_resume.py",
+    "make replicate": "tests/test_replication.py",
     "make test": "CI",
 }
 SHOWN = {"text", "json", "yaml", "csv", "markdown"}  # languages of blocks that show and do not run
