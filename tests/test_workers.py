@@ -78,9 +78,14 @@ def end(command: Command) -> str:
 def test_a_collector_restores_what_two_workers_computed_and_computes_only_the_joins(site: Project) -> None:
     site.change_plan(techniques=["baseline"])
     site.commit("half of it")
-    workers = [clone(site, f"worker{number}") for number in (1, 2)]
-    commands = [Command(worker, *WORKER, "--shard", f"{number}/2") for number, worker in enumerate(workers, start=1)]
-    trained = [Project.stages_in(end(command)) for command in commands]
+    worker = clone(site, "worker")
+    by_hand = Command(worker, *WORKER, "--shard", "1/2")
+    # The other as a task of the job array, which makes its clone.
+    array = {"SLURM_SUBMIT_DIR": site.root, "SLURM_ARRAY_TASK_ID": 2, "SLURM_ARRAY_TASK_MAX": 2}
+    settings = (f"{name}={value}" for name, value in array.items())
+    task = Project(site.root.with_name("origin.workers") / "2")
+    by_slurm = Command(site, "env", *settings, "bash", "replication/slurm.sh")
+    trained = [Project.stages_in(end(command)) for command in (by_hand, by_slurm)]
     assert [len(names) for names in trained] == [2, 2]
     assert not trained[0] & trained[1]
 
@@ -88,7 +93,7 @@ def test_a_collector_restores_what_two_workers_computed_and_computes_only_the_jo
     pipeline = yaml.load(site.root / "replication/dvc.yaml")["stages"]
     joins = {name for name, stage in pipeline.items() if "matrix" not in stage}
     assert Project.stages_in(collector.dvc("--cd", "replication", "repro", "--pull").stdout) == joins
-    assert collector.files(REPLICATES) == workers[0].files(REPLICATES) | workers[1].files(REPLICATES)
+    assert collector.files(REPLICATES) == worker.files(REPLICATES) | task.files(REPLICATES)
     collector.dvc("--cd", "replication", "status", "--quiet", *pipeline)
 
 
