@@ -79,6 +79,17 @@ def test_the_tables_in_the_readme_are_those_that_the_pipeline_wrote() -> None:
         assert f"{row['parameters']:,} parameters" in readme or f"{row['parameters']:,} with" in readme
 
 
+def test_the_replicates_figures_in_the_readme_are_those_of_the_analysis() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert (ROOT / "metrics/replication.md").read_text() in (ROOT / "README.md").read_text()
+    rows = json.loads((ROOT / "metrics/replication.json").read_text())["results"]
+    for row in rows:
+        if row["learning_rate"] == rows[0]["learning_rate"] and (compared := row["against_baseline"]):
+            low, high = compared["interval"]
+            assert f"{compared['difference']:+.2f} ({low:+.2f} to {high:+.2f})" in readme
+            assert (compared["verdict"] == "helps") == (row["technique"] == "batch_norm")
+
+
 def test_the_times_in_the_readme_are_those_of_the_benchmark() -> None:
     readme = " ".join((ROOT / "README.md").read_text().split())
     benchmark = json.loads((ROOT / "metrics/benchmark.json").read_text())
