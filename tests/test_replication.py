@@ -17,6 +17,7 @@ from replication.results import Replicates, load_plan, unpacked
 from stages.errors import UserError
 from tests.conftest import ROOT
 from tests.project import Command, Project, add_replication
+from tests.test_dependencies import assert_reads_what_it_says, stages
 
 TECHNIQUES = ("baseline", "dropout")
 NAMES = [f"{rate}/{technique}-{seed}" for rate in (0.001, 0.01) for technique in TECHNIQUES for seed in (0, 1)]
@@ -99,6 +100,11 @@ def test_a_clone_without_any_cache_is_up_to_date_and_computes_nothing(
     clone.run("dvc", "--cd", "replication", "status", "--quiet", "replicate", "control", "analyse")
     assert "0 replicates to compute" in replicate(clone)
     assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize("name", stages("replication/dvc.yaml"))
+def test_a_stage_imports_and_reads_exactly_what_dvc_yaml_says(name: str, replicated: Project) -> None:
+    assert_reads_what_it_says(name, stages("replication/dvc.yaml")[name], replicated)
 
 
 def test_an_added_seed_computes_what_is_new_and_the_joins(replicated: Project) -> None:
