@@ -28,7 +28,7 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
         for place, (name, style) in enumerate(styles(techniques).items()):
             row = next(row for row in rows if (row["learning_rate"], row["technique"]) == (rate, name))
             if "test_accuracy" not in row:
-                axis.annotate("diverged", (0.5, place), ("axes fraction", "data"), ha="center")
+                axis.annotate("diverged", (0.5, place), xycoords=("axes fraction", "data"), ha="center")
                 continue
             values = of_rate[name].values(_percent)
             _dots(axis, values, place + 0.12, style)
