@@ -36,11 +36,11 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
             if rate == next(iter(replicates)) and "document" in row:
                 reported = row["document"]
                 axis.plot(reported["test_accuracy"], place + 0.12, "x", color="0.2", markersize=9, markeredgewidth=2)
-                text = f"document, above {reported['percentile']:.0f} % of ours"
+                text = f"above {reported['percentile']:.0f} % of ours"
                 axis.annotate(text, (reported["test_accuracy"], place + 0.42), ha="center", va="center", fontsize=8)
         axis.set_title(f"learning rate {rate}")
         axis.set_xlabel("test accuracy, %")
-        axis.margins(x=0.12)
+        axis.margins(x=0.17)
         axis.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(techniques)), [label(name) for name in techniques])
     panels[0].set_ylim(len(techniques) - 0.4, -0.5)
