@@ -62,9 +62,11 @@ test: $(READY) ## lint, types and tests
 	python -m pytest
 
 .PHONY: benchmark
-benchmark: $(READY) ## time an epoch against the usual loop, for metrics/benchmark.json; leave the machine alone meanwhile
+benchmark: $(READY) ## time the study against the usual loop and others: under 20 minutes, in which to leave the machine alone
 	@dvc repro --quiet prepare
-	python -m benchmarks.epoch
+	python -m pip --quiet --disable-pip-version-check install --requirement benchmarks/requirements.txt
+	python -m benchmarks.run
+	python -m benchmarks.figure
 
 .PHONY: environment
 environment: $(READY) ## only make the virtual environment, .venv

@@ -1,124 +1,128 @@
-"""What is compared: each contender trains the baseline LeNet-5 on the first images, evaluates it on the same share of
-all 70,000, and prints the seconds of each: `python -m benchmarks.contenders native`.
+"""What is compared: ways to train the baseline LeNet-5 with Adam, and to evaluate it on all 70,000 images.
+
+Ours, the usual loop, and the bare arithmetic; of other libraries each has a file of its own, `peer_<library>.py`.
 """
 
 import gzip
-import json
-import os
-import resource
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from stages import process
 from stages.dataset import load_split, take
-from stages.model import LeNet5
-from stages.params import load_params
+from stages.model import LeNet5, parameter_count
+from stages.params import load_params, technique_settings
 from stages.paths import RAW
 from stages.sources import torchvision_fashion_mnist
 from stages.training import Data, build_network, build_optimizer, measure, train_epoch
 
 
-def ours(backend: str, share: float) -> tuple[Callable[[], object], Callable[[], object]]:
+class Scores(NamedTuple):
+    train_loss: float
+    test_accuracy: float
+
+
+class Contender(NamedTuple):
+    """`train` makes one pass over a share of the training images; `evaluate` judges by that share of the training, the
+    validation and the test images."""
+
+    parameters: int
+    training_images: int
+    train: Callable[[float], object]
+    evaluate: Callable[[float], Scores]
+
+
+def ours(backend: str, technique: str, batch: int) -> Contender:
     """The study's own training and evaluation, on one core."""
     process.set_up()
-    settings = load_params().train.model_copy(update={"backend": backend})
-    data = Data(*(take(load_split(name), share) for name in Data._fields))
+    settings = technique_settings(load_params(), technique).model_copy(update={"backend": backend, "batch_size": batch})
+    data = Data(*(load_split(name) for name in Data._fields))
     network = build_network(settings)
     optimizer = build_optimizer(network.parameters, settings)
-    return lambda: train_epoch(network, optimizer, data.train, settings, 1), lambda: measure(network, data, 1)
+
+    def train(share: float) -> None:
+        train_epoch(network, optimizer, take(data.train, share), settings, 1)
+
+    def evaluate(share: float) -> Scores:
+        row = measure(network, Data(*(take(split, share) for split in data)), 1)
+        return Scores(row.train_loss, row.test_accuracy)
+
+    return Contender(parameter_count(network.model), len(data.train.labels), train, evaluate)
 
 
-def reference(workers: int, share: float) -> tuple[Callable[[], object], Callable[[], object]]:
+def reference(workers: int, batch: int) -> Contender:
     """The usual loop, as tutorials have it: torchvision's data set, PIL transforms, DataLoader, eager, all cores."""
-    # What our stages demand of the libraries is not asked of the usual loop.
-    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"):
-        os.environ.pop(name, None)
     fashion_mnist = torchvision_fashion_mnist()
     from torchvision import transforms  # noqa: PLC0415
 
-    folder = tempfile.TemporaryDirectory()  # gone with the process; torchvision reads the files once, here
-    root = Path(folder.name)
-    (root / "FashionMNIST/raw").mkdir(parents=True)
-    for packed in RAW.glob("*.gz"):
-        (root / "FashionMNIST/raw" / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
     transform = transforms.Compose([transforms.Pad(2), transforms.ToTensor()])
-    training = fashion_mnist(root, train=True, transform=transform)
-    test = fashion_mnist(root, train=False, transform=transform)
-    counts = {"train": round(48_000 * share), "validation": round(12_000 * share), "test": round(10_000 * share)}
-    subsets = {
-        "train": torch.utils.data.Subset(training, range(counts["train"])),
-        "validation": torch.utils.data.Subset(training, range(48_000, 48_000 + counts["validation"])),
-        "test": torch.utils.data.Subset(test, range(counts["test"])),
-    }
-    loaders = {
-        name: torch.utils.data.DataLoader(subset, batch_size=64, shuffle=name == "train", num_workers=workers)
-        for name, subset in subsets.items()
+    with tempfile.TemporaryDirectory() as folder:  # torchvision reads the files once, here
+        raw = Path(folder) / "FashionMNIST/raw"
+        raw.mkdir(parents=True)
+        for packed in RAW.glob("*.gz"):
+            (raw / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+        training = fashion_mnist(folder, train=True, transform=transform)
+        test = fashion_mnist(folder, train=False, transform=transform)
+    cut = round(0.8 * len(training))  # the first four fifths train, the rest validates
+    splits = {
+        "train": (training, range(cut)),
+        "validation": (training, range(cut, len(training))),
+        "test": (test, range(len(test))),
     }
     model = LeNet5()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     loss_function = nn.CrossEntropyLoss()
 
-    def train() -> None:
+    def loader(name: str, share: float, *, shuffle: bool) -> torch.utils.data.DataLoader[list[torch.Tensor]]:
+        images, indices = splits[name]
+        subset = torch.utils.data.Subset(images, indices[: round(share * len(indices))])
+        return torch.utils.data.DataLoader(subset, batch_size=batch, shuffle=shuffle, num_workers=workers)
+
+    def train(share: float) -> None:
         model.train()
-        for images, labels in loaders["train"]:
+        for images, labels in loader("train", share, shuffle=True):
             optimizer.zero_grad()
             loss_function(model(images), labels).backward()
             optimizer.step()
 
-    def evaluate() -> None:
+    def evaluate(share: float) -> Scores:
         model.eval()
+        losses, accuracies = {}, {}
         with torch.no_grad():
-            for loader in loaders.values():
-                correct, loss = 0, 0.0
-                for images, labels in loader:
+            for name in splits:
+                count, correct, loss = 0, 0, 0.0
+                for images, labels in loader(name, share, shuffle=False):
                     logits = model(images)
+                    count += len(labels)
                     loss += loss_function(logits, labels).item() * len(labels)
                     correct += int((logits.argmax(1) == labels).sum())
+                losses[name], accuracies[name] = loss / count, correct / count
+        return Scores(losses["train"], accuracies["test"])
 
-    return train, evaluate
+    return Contender(parameter_count(model), cut, train, evaluate)
 
 
-def peak(share: float) -> tuple[Callable[[], object], Callable[[], object]]:
-    """The arithmetic alone: as many operations as an epoch takes, as products of 1024 x 1024 matrices on one core."""
-    os.environ.pop("ATEN_CPU_CAPABILITY", None)
-    os.environ.pop("MKL_CBWR", None)
+def peak() -> Contender:
+    """The arithmetic alone: as many operations as an epoch takes, as products of 1024 x 1024 matrices on one core. No
+    network, so no parameters and no scores."""
     torch.set_num_threads(1)
     a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
     # Multiply-adds an image forward: C1, C3, C5, F6, output. Backward: twice that, but for C1, whose input needs none.
     layers = [28 * 28 * 6 * 25, 10 * 10 * 16 * 150, 400 * 120, 120 * 84, 84 * 10]
-    training = 48_000 * (3 * sum(layers) - layers[0])
-    evaluation = 70_000 * sum(layers)
 
-    def products(operations: float) -> None:
-        for _ in range(max(1, round(operations * share / 1024**3))):
+    def products(multiply_adds: float) -> None:
+        for _ in range(max(1, round(multiply_adds / 1024**3))):
             torch.mm(a, b)
 
-    return lambda: products(training), lambda: products(evaluation)
+    def train(share: float) -> None:
+        products(share * 48_000 * (3 * sum(layers) - layers[0]))
 
+    def evaluate(share: float) -> Scores:
+        products(share * 70_000 * sum(layers))
+        return Scores(0.0, 0.0)
 
-def main(name: str, share_text: str) -> None:
-    share = float(share_text)
-    kind, _, option = name.partition("-")
-    if kind == "reference":
-        train, evaluate = reference(int(option), share)
-    elif kind == "peak":
-        train, evaluate = peak(share)
-    else:
-        train, evaluate = ours(kind, share)
-    seconds = []
-    for step in (train, evaluate):
-        started = time.perf_counter()
-        step()
-        seconds.append((time.perf_counter() - started) / share)
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"train": seconds[0], "evaluate": seconds[1], "megabytes": megabytes}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return Contender(0, 48_000, train, evaluate)

@@ -14,7 +14,7 @@ from tests.project import Project
 
 STAGES = ["params", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"]
 RUNS_CODE = {"eval", "exec", "pickle.load", "pickle.loads", "os.system", "os.popen", "numpy.load", "np.load"}
-FOLDERS = ("stages", "benchmarks")
+FOLDERS = ("stages", "replication", "benchmarks")
 
 
 def calls() -> list[tuple[str, str, ast.Call]]:

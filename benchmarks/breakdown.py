@@ -1,0 +1,45 @@
+"""Where an epoch of the native backend goes, part by part, in seconds: `python -m benchmarks.breakdown`."""
+
+import json
+import time
+
+import torch
+import torch.nn.functional as F
+
+from stages import process
+from stages.dataset import load_split
+from stages.params import BASELINE, load_params, technique_settings
+from stages.training import Data, build_network, build_optimizer, measure
+
+
+def breakdown() -> dict[str, float]:
+    """The steps of `stages.training.train_epoch` and `measure`, timed one by one in the second of two epochs."""
+    process.set_up()
+    settings = technique_settings(load_params(), BASELINE).model_copy(update={"backend": "native"})
+    data = Data(*(load_split(name) for name in Data._fields))
+    network = build_network(settings)
+    optimizer = build_optimizer(network.parameters, settings)
+    for _ in range(2):
+        parts = dict.fromkeys(("gather and forward", "loss", "backward", "optimizer", "evaluation"), 0.0)
+        network.model.train()
+        for batch in torch.randperm(len(data.train.labels)).split(settings.batch_size):
+            moments = [time.perf_counter()]
+            logits = network(data.train.images, batch)
+            moments.append(time.perf_counter())
+            loss = F.cross_entropy(logits, data.train.labels[batch])
+            moments.append(time.perf_counter())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            moments.append(time.perf_counter())
+            optimizer.step()
+            moments.append(time.perf_counter())
+            for part, start, end in zip(parts, moments, moments[1:], strict=False):
+                parts[part] += end - start
+        started = time.perf_counter()
+        measure(network, data, 1)
+        parts["evaluation"] = time.perf_counter() - started
+    return parts
+
+
+if __name__ == "__main__":
+    print(json.dumps(breakdown()))

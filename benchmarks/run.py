@@ -1,0 +1,177 @@
+"""The study's speed beside that of the usual loop and of other libraries: `make benchmark`.
+
+The contenders take turns, each round in new processes, so that a change of the machine's speed meets all of them; the
+figures are medians over rounds, and the ratios are medians of the ratios within a round. -> metrics/benchmark.json
+"""
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.study import study_seconds
+from stages.files import write_json
+from stages.params import load_params
+from stages.paths import METRICS
+
+ROUNDS = 5
+# Contender -> share of an epoch that is timed.
+SHARES = {
+    "reference-0": 0.1,
+    "reference-1": 0.1,
+    "reference-2": 0.1,
+    "torch": 0.2,
+    "jax": 0.3,
+    "keras": 0.3,
+    "native": 1.0,
+    "native-batch_norm": 1.0,
+    "native-dropout": 1.0,
+    "native-weight_decay": 1.0,
+    "peak": 1.0,
+}
+BATCH = 64
+BATCHES = (16, 32, 64, 128, 256, 512, 1024)
+SCALED = {"torch": 0.1, "jax": 0.2, "native": 0.5}  # and the best reference
+SCALED_ROUNDS = 3
+MILLION = 1e6
+
+Figures = dict[str, float]
+
+
+def python(*arguments: str, cores: int | None = None, **environment: str) -> Any:
+    """What `python -m <arguments>` prints, as JSON; on the first `cores` of the cores that this process may use."""
+    variables = os.environ | environment
+    chosen = sorted(os.sched_getaffinity(0))[:cores]
+    command = ["taskset", "--cpu-list", ",".join(map(str, chosen)), sys.executable, "-m", *arguments]
+    return json.loads(subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def timed(contender: str, share: float, *batches: int, cores: int | None = None, **environment: str) -> list[Figures]:
+    arguments = ("benchmarks.timing", contender, str(share), *map(str, batches))
+    figures: list[Figures] = python(*arguments, cores=cores, **environment)
+    return figures
+
+
+def medians(rounds: list[Figures]) -> Figures:
+    return {key: round(statistics.median(figures[key] for figures in rounds), 3) for key in rounds[0]}
+
+
+def epochs(rounds: int) -> list[dict[str, Figures]]:
+    """For each round and contender the seconds of an epoch."""
+    results = []
+    for number in range(rounds):
+        results.append({name: timed(name, share, BATCH)[0] for name, share in SHARES.items()})
+        said = ", ".join(f"{name} {figures['epoch']:.2f}" for name, figures in results[-1].items())
+        print(f"seconds an epoch, round {number + 1} of {rounds}: {said}", flush=True)
+    return results
+
+
+def by_batch_size(shares: dict[str, float]) -> dict[str, Figures]:
+    """Microseconds that training on an image takes, for each contender and size of batch."""
+    rounds = []
+    for _ in range(SCALED_ROUNDS):
+        rounds.append({name: timed(name, share, *BATCHES) for name, share in shares.items()})
+    return {
+        name: medians(
+            [
+                {str(size): MILLION * f["train"] / 48_000 for size, f in zip(BATCHES, of_round[name], strict=True)}
+                for of_round in rounds
+            ]
+        )
+        for name in shares
+    }
+
+
+def by_cores(shares: dict[str, float]) -> dict[str, Figures]:
+    """Epochs a minute, for each contender and number of cores. Ours are as many trainings as there are cores, side by
+    side; what has threads of its own is one training that may use them all."""
+    available = len(os.sched_getaffinity(0))
+    counts = sorted({available, *(2**power for power in range(available.bit_length()))})
+    rounds = []
+    for _ in range(SCALED_ROUNDS):
+        rates: dict[str, Figures] = {name: {} for name in shares}
+        for cores in counts:
+            for name, share in shares.items():
+                together = cores if name in ("native", "torch") else 1
+
+                def one(_: int, name: str = name, share: float = share, cores: int = cores) -> float:
+                    return timed(name, share, BATCH, cores=cores)[0]["epoch"]
+
+                with ThreadPoolExecutor(together) as pool:
+                    rates[name][str(cores)] = sum(60 / seconds for seconds in pool.map(one, range(together)))
+        rounds.append(rates)
+    return {name: medians([rates[name] for rates in rounds]) for name in shares}
+
+
+def by_compiler() -> Figures:
+    """Seconds of our epoch, as each compiler that is here built the C code."""
+    commands = {name: path for name in ("gcc", "clang") if (path := shutil.which(name))}
+    commands["zig"] = f"{sys.executable} -m ziglang cc"
+    rounds = []
+    for _ in range(SCALED_ROUNDS):
+        rounds.append({name: timed("native", 1.0, BATCH, CC=command)[0]["epoch"] for name, command in commands.items()})
+    return medians(rounds)
+
+
+def machine() -> dict[str, Any]:
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    return {"processor": names[0] if names else platform.machine(), "cores": len(os.sched_getaffinity(0)), **versions}
+
+
+def main() -> None:
+    rounds = epochs(ROUNDS)
+    seconds = {name: medians([of_round[name] for of_round in rounds]) for name in SHARES}
+    best = min((name for name in SHARES if name.startswith("reference")), key=lambda name: seconds[name]["epoch"])
+
+    def ratio(slower: str, faster: str) -> float:
+        return round(statistics.median(r[slower]["epoch"] / r[faster]["epoch"] for r in rounds), 2)
+
+    scaled = {best: SHARES[best], **SCALED}
+    parts = medians([python("benchmarks.breakdown") for _ in range(SCALED_ROUNDS)])
+    print(f"parts of an epoch: {parts}", flush=True)
+    compilers = by_compiler()
+    print(f"seconds of our epoch, by compiler: {compilers}", flush=True)
+    per_image = by_batch_size(scaled)
+    print(f"microseconds an image: {per_image}", flush=True)
+    per_minute = by_cores(scaled)
+    print(f"epochs a minute: {per_minute}", flush=True)
+    study = study_seconds()
+    params = load_params()
+    of_reference = seconds[best]["epoch"] * sum(
+        technique.get("epochs", params.train.epochs) for technique in params.techniques.values()
+    )
+    content = {
+        "machine": machine(),
+        "rounds": ROUNDS,
+        "reference": best,
+        "seconds_per_epoch": seconds,
+        "ratios": {
+            **{f"{name} / native": ratio(name, "native") for name in (best, "torch", "jax", "keras")},
+            f"{best} / torch": ratio(best, "torch"),
+            **{f"{name} / native": ratio(name, "native") for name in SHARES if name.startswith("native-")},
+            "peak / native": ratio("peak", "native"),
+            f"study by {best} / study": round(of_reference / study["study"], 2),
+        },
+        "parts_of_an_epoch": parts,
+        "seconds_per_epoch_by_compiler": compilers,
+        "microseconds_per_image": per_image,
+        "epochs_per_minute": per_minute,
+        "seconds": {name: round(value, 2) for name, value in study.items()},
+    }
+    write_json(METRICS / "benchmark.json", content)
+    print(json.dumps(content["ratios"], indent=2))
+
+
+if __name__ == "__main__":
+    main()
