@@ -29,8 +29,8 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings s
 	@$(alone)
 	python -m stages.params
 	dvc repro prepare
-	dvc stage list --name-only | grep '^train@' |
-		xargs -n 1 -P $(JOBS) dvc --wait-for-lock repro --single-item 2>&1 |
+	dvc stage list --name-only | sed -n 's/^train@//p' |
+		xargs -I NAME -P $(JOBS) dvc --wait-for-lock repro --single-item train@NAME evaluate@NAME 2>&1 |
 		{ trap '' INT; cat; } # which passes on what the interrupted say last
 	dvc repro
 	cat metrics/summary.md
@@ -67,6 +67,10 @@ benchmark: $(READY) ## time the study against the usual loop and others: under 2
 	python -m pip --quiet --disable-pip-version-check install --requirement benchmarks/requirements.txt
 	python -m benchmarks.run
 	python -m benchmarks.figure
+
+.PHONY: backends
+backends: $(READY) ## train the study by PyTorch's own modules too, for metrics/backends.json: half an hour on two cores
+	@python -m benchmarks.backends
 
 .PHONY: environment
 environment: $(READY) ## only make the virtual environment, .venv

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from stages.files import write_atomically
 from stages.paths import METRICS
@@ -35,12 +36,14 @@ def draw(benchmark: dict[str, Any]) -> Figure:
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)
     left.set_xlabel("images in a batch")
     left.set_ylabel("training on an image, microseconds")
     right.set_xlabel("cores")
     right.set_ylabel("epochs a minute")
-    left.legend()
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     about = benchmark["machine"]
     figure.suptitle(f"LeNet-5, {about['cores']} cores of an {about['processor']}", fontsize="medium")
     return figure
@@ -52,6 +55,7 @@ def _bars(axis: Axes, seconds: dict[str, dict[str, float]]) -> None:
     axis.barh(ordered, train, color="0.35", label="training on 48,000 images")
     bars = axis.barh(ordered, evaluate, left=train, color="0.75", label="evaluation on 70,000")
     axis.bar_label(bars, [f" {seconds[name]['epoch']:.1f}" for name in ordered])
+    axis.margins(x=0.08)
     axis.invert_yaxis()
     axis.set_xlabel("seconds of an epoch, batches of 64; ours and bare arithmetic on one core, the others on all")
     axis.legend()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.errors import UserError
+from stages.paths import RAW
 
 RESULTS = ("dvc.lock", "metrics")  # git's, but after a first `dvc repro` not yet added
 
@@ -54,3 +55,15 @@ def copies(count: int = 1) -> Iterator[list[Path]]:
             run("git", "checkout", "--quiet", "--detach", run("git", "rev-parse", "HEAD"), folder=folder)
             run("git", "read-tree", "-u", "--reset", tree, folder=folder)
         yield folders
+
+
+def reproduce(folder: Path) -> None:
+    """`make reproduce` in a copy, with this environment and this project's files in data/raw. Raises UserError when it
+    fails."""
+    RAW.mkdir(parents=True, exist_ok=True)
+    (folder / RAW).parent.mkdir(exist_ok=True)
+    (folder / RAW).symlink_to(RAW.resolve())
+    # This environment is ready, whatever the times of the copied files say.
+    command = ["make", "--no-print-directory", "--old-file=.venv/ready", "reproduce"]
+    if subprocess.run(command, cwd=folder, check=False).returncode != 0:
+        raise UserError("`make reproduce` failed in a copy of the project; what failed is said above.")
