@@ -1,0 +1,36 @@
+"""What the benchmark compares does what it says, on the small data set; how fast, only a quiet machine can tell."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks import figure
+from stages.plot import png
+from tests.conftest import ROOT
+from tests.project import Project
+
+
+@pytest.mark.parametrize("contender", ["native-dropout", "torch", "reference-0", "peak"])
+def test_a_contender_trains_lenet_5_and_is_timed(contender: str, computed_project: Project, tmp_path: Path) -> None:
+    project = computed_project.copy(tmp_path / "project")
+    shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
+    said = project.run("python", "-m", "benchmarks.timing", contender, "1.0", "16", "32").stdout
+    for figures in json.loads(said):
+        assert figures["epoch"] == figures["train"] + figures["evaluate"] > 0
+        assert figures["start"] > 0
+        assert 50 < figures["megabytes"] < 2000
+
+
+def test_the_parts_of_an_epoch_are_timed(computed_project: Project, tmp_path: Path) -> None:
+    project = computed_project.copy(tmp_path / "project")
+    shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
+    parts = json.loads(project.run("python", "-m", "benchmarks.breakdown").stdout)
+    assert list(parts) == ["gather and forward", "loss", "backward", "optimizer", "evaluation"]
+    assert all(seconds > 0 for seconds in parts.values())
+
+
+def test_the_figure_is_that_of_the_results() -> None:
+    results = json.loads((ROOT / "metrics/benchmark.json").read_text())
+    assert png(figure.draw(results)) == (ROOT / "metrics/benchmark.png").read_bytes()
