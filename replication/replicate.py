@@ -19,13 +19,13 @@ from stages.cuda import require_gpu
 from stages.errors import DivergenceError
 from stages.evaluate import evaluate
 from stages.files import write_json
-from stages.model import LeNet5, parameter_count
+from stages.model import parameter_count
 from stages.params import TrainSettings, load_params, technique_settings
 from stages.paths import METRICS
 from stages.prepare import prepare
 from stages.progress import Reporter
 from stages.tensors import tensors_digest
-from stages.training import Data, Progress, train
+from stages.training import Data, Progress, build_network, train
 
 
 def packed(correct: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
@@ -36,13 +36,13 @@ def packed(correct: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
 def figures_of(progress: Progress, settings: TrainSettings, data: Data) -> dict[str, Any]:
     """What a finished training is worth: the study's evaluation of the kept epoch, which test images it recognised, and
     the curve of the validation loss."""
-    model = LeNet5(batch_norm=settings.batch_norm, dropout=settings.dropout)
-    model.load_state_dict(progress.best_weights)
-    figures, predictions, _confusion = evaluate(model.eval(), data._asdict())
+    network = build_network(settings.model_copy(update={"device": "cpu"}))
+    network.model.load_state_dict(progress.best_weights)
+    figures, predictions, _confusion = evaluate(network, data._asdict())
     return {
         **figures,
         "chosen_epoch": progress.best.epoch,
-        "parameters": parameter_count(model),
+        "parameters": parameter_count(network.model),
         "weights_sha256": tensors_digest(progress.best_weights),
         "test_images": len(predictions),
         "test_correct": packed((predictions["label"] == predictions["predicted"]).to_numpy()),

@@ -18,8 +18,8 @@ from stages import process
 from stages.dataset import CLASS_NAMES, Split, load_split
 from stages.errors import UserError
 from stages.files import write_atomically, write_json
-from stages.inference import logits_of, loss_and_accuracy
-from stages.model import LeNet5, TorchNetwork, parameter_count
+from stages.inference import Network, logits_of, loss_and_accuracy, network_of
+from stages.model import LeNet5, parameter_count
 from stages.paths import CONFUSION, EVALUATION, MODELS, PREDICTIONS
 from stages.tensors import load_tensors
 
@@ -32,6 +32,7 @@ def load_model(path: Path) -> tuple[LeNet5, dict[str, Any]]:
     try:
         model = LeNet5(**content["arguments"])
         model.load_state_dict(content["state_dict"])
+        _ = content["epoch"], content["origin"]["settings"]["backend"]  # what `main` reads
     except (KeyError, TypeError, RuntimeError):
         raise UserError(f"{path} holds no LeNet-5 of this project. Delete it and run `dvc repro`.") from None
     return model.eval(), content
@@ -69,12 +70,12 @@ def confusion_counts(labels: Tensor, predicted: Tensor) -> pd.DataFrame:
     return pd.DataFrame({**pairs, "count": counts})
 
 
-def evaluate(model: LeNet5, splits: dict[str, Split]) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """Figures of a model on the splits "train", "validation" and "test", in this order; per-image predictions and
+def evaluate(network: Network, splits: dict[str, Split]) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Figures of a network on the splits "train", "validation" and "test", in this order; per-image predictions and
     confusion counts on the last."""
     figures: dict[str, Any] = {}
     for name, split in splits.items():
-        logits = logits_of(TorchNetwork(model), split.images)
+        logits = logits_of(network, split.images)
         loss, accuracy = loss_and_accuracy(logits, split.labels)
         figures |= {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
     confidences, predicted = logits.double().softmax(dim=1).max(dim=1)
@@ -90,9 +91,9 @@ def evaluate(model: LeNet5, splits: dict[str, Split]) -> tuple[dict[str, Any], p
 def main(technique: str) -> None:
     process.set_up()
     model, content = load_model(MODELS / f"{technique}.pt")
-    figures, predictions, confusion = evaluate(
-        model, {name: load_split(name) for name in ("train", "validation", "test")}
-    )
+    splits = {name: load_split(name) for name in ("train", "validation", "test")}
+    # Computed as it was in training: these losses are then those of the curve, to the last digit.
+    figures, predictions, confusion = evaluate(network_of(model, content["origin"]["settings"]["backend"]), splits)
     figures |= {"chosen_epoch": content["epoch"], "parameters": parameter_count(model)}
     write_json(EVALUATION / f"{technique}.json", figures)
     write_atomically(PREDICTIONS / f"{technique}.csv", predictions.to_csv(index=False, lineterminator="\n").encode())

@@ -4,9 +4,10 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from stages.model import LeNet5
+from stages.model import LeNet5, TorchNetwork
+from stages.native import NativeNetwork
 
 BATCH = 240  # activations of this many images fit the cache
 
@@ -15,8 +16,14 @@ class Network(Protocol):
     """A LeNet5 and a way to compute it: model.TorchNetwork or native.NativeNetwork."""
 
     model: LeNet5
+    parameters: list[nn.Parameter]  # what an optimizer steps
 
     def __call__(self, images: Tensor, indices: Tensor) -> Tensor: ...
+
+
+def network_of(model: LeNet5, backend: str) -> Network:
+    """The model, computed by the backend that params.yaml calls so."""
+    return NativeNetwork(model) if backend == "native" else TorchNetwork(model)
 
 
 @torch.inference_mode()

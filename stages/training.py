@@ -16,9 +16,8 @@ from stages.checkpoint import Checkpoint
 from stages.cuda import CapturedStep
 from stages.dataset import Split
 from stages.errors import DivergenceError
-from stages.inference import Network, logits_of, loss_and_accuracy
-from stages.model import LeNet5, TorchNetwork
-from stages.native import NativeNetwork
+from stages.inference import Network, logits_of, loss_and_accuracy, network_of
+from stages.model import LeNet5
 from stages.params import TrainSettings
 
 DIVERGED = 1e6  # nats, where guessing costs 2.3; a learning rate of 1e6 leads to 1e35 and not to infinity
@@ -62,11 +61,11 @@ def derived_seed(seed: int, purpose: str, epoch: int = 0) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()[:8], "big") >> 1
 
 
-def build_network(settings: TrainSettings) -> NativeNetwork | TorchNetwork:
+def build_network(settings: TrainSettings) -> Network:
     """The freshly initialised network; techniques with equal seeds start from equal weights, on either backend."""
     torch.manual_seed(derived_seed(settings.seed, "initialisation"))
     model = LeNet5(batch_norm=settings.batch_norm, dropout=settings.dropout)
-    return NativeNetwork(model) if settings.backend == "native" else TorchNetwork(model.to(settings.device))
+    return network_of(model.to(settings.device), settings.backend)
 
 
 def build_optimizer(parameters: list[nn.Parameter], settings: TrainSettings) -> torch.optim.Optimizer:

@@ -64,7 +64,10 @@ class Project:
         author = dict.fromkeys(people, "test@example.org")
         # A make above this one, that of `make test`, would make those in the project talk of it.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-        return inherited | author | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"} | changes
+        # The plainest of shells for DVC, which takes bash where SHELL says so; where nothing does, as in a container or
+        # under cron, it takes this one.
+        ours = {"SHELL": "/bin/sh", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+        return inherited | author | ours | changes
 
     def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("dvc", *arguments, check=check, **environment)
@@ -72,6 +75,11 @@ class Project:
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
+
+    def call_environment_ready(self) -> None:
+        """So that `make` installs none: the programs of the tests' own come first on the path."""
+        (self.root / ".venv").mkdir()
+        (self.root / ".venv/ready").touch()
 
     def params(self) -> Any:
         return yaml.load(self.root / "params.yaml")

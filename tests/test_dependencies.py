@@ -54,7 +54,7 @@ def test_a_stage_imports_and_reads_exactly_what_dvc_yaml_says(name: str, project
 
 def assert_reads_what_it_says(name: str, stage: dict[str, Any], project: Project) -> None:
     """Runs the stage in the project."""
-    _python, _m, *command = stage["cmd"].split()
+    _python, _m, *command = stage["cmd"].removeprefix("exec ").split()
     output = project.run(sys.executable, "-B", "-c", WATCH, *command, PYTHONDONTWRITEBYTECODE="1").stdout
     opened = {path.replace("__pycache__/", "") for path in json.loads(output.splitlines()[-1])["opened"]}
     opened = {re.sub(r"\.cpython-\d+\.pyc$", ".py", path) for path in opened}

@@ -137,8 +137,7 @@ def test_killed_it_goes_on_and_ends_in_the_same_bytes(replicated: Project) -> No
         path.unlink()
     (replicated.root / "replication/dvc.lock").unlink()
     shutil.rmtree(replicated.root / ".dvc/cache")  # so that nothing is restored
-    (replicated.root / ".venv").mkdir()
-    (replicated.root / ".venv/ready").touch()  # `make` need make no environment
+    replicated.call_environment_ready()
     killed = Command(replicated, "make", "replicate")
     while not computed(replicated):
         assert killed.running(), killed.said()

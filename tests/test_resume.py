@@ -135,8 +135,7 @@ def test_every_command_killed_or_interrupted_goes_on_and_loses_one_epoch_at_most
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=epochs))
     reference = untrained(project, tmp_path / "reference", "dropout")
     assert stage_process.run(reference.root, "train", "dropout").status == 0
-    (project.root / ".venv").mkdir()
-    (project.root / ".venv/ready").touch()  # `make` need make no environment
+    project.call_environment_ready()
     shutil.rmtree(project.root / "logs")
 
     # With other code, whose checkpoint is of no use afterwards.

@@ -84,13 +84,14 @@ class NativeNetwork:
 
     @torch.no_grad()
     def _infer(self, images: Tensor, indices: Tensor) -> Tensor:
-        """Batch normalisation by the running averages goes into weight and bias of the layer before it."""
+        """Batch normalisation by the running averages goes into weight and bias of the layer before it. Its root is
+        taken by rsqrt: for sqrt, PyTorch calls a library that computes it otherwise on AMD's processors."""
         vector: Tensor = self.vector
         if self.norms:
             model, parts = self.model, list[Tensor]()
             layers: list[Any] = [model.c1.convolution, model.c3.convolution, model.c5]
             for layer, norm in zip(layers, self.norms, strict=True):
-                scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+                scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
                 parts += [
                     layer.weight.flatten(1) * scale[:, None],
                     (layer.bias - norm.running_mean) * scale + norm.bias,
