@@ -1,54 +1,60 @@
-"""Both backends beside each other: the study, trained by PyTorch's own modules in a copy of the project, against the
-study as it is and against what another seed changes: `make backends` -> metrics/backends.json
+"""Both backends beside each other: the first epochs of the study, trained by PyTorch's own modules in a copy of the
+project, against those of the study as it is, and against what another seed changes: `make backends` ->
+metrics/backends.json
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
+from replication.results import Replicates, load_plan, read_replicates
 from stages.files import write_json
-from stages.params import PARAMS, load_params
+from stages.params import PARAMS
 from stages.paths import CURVES, METRICS
 from stages.scratch import copies, reproduce
 
+EPOCHS = 20  # by then all but weight decay have been at their lowest validation loss
 
-def results(folder: Path) -> dict[str, dict[str, Any]]:
-    """Of each technique: test accuracy in percent, the kept epoch, and the validation loss after the first epoch."""
-    summary = json.loads((folder / METRICS / "summary.json").read_text())
+
+def result(curve: Path) -> dict[str, Any]:
+    """Of a training's first epochs: validation loss after the first and at its lowest, and the test accuracy there."""
+    rows = pd.read_csv(curve).head(EPOCHS)
+    best = rows.iloc[int(rows["validation_loss"].argmin())]
     return {
-        row["technique"]: {
-            "test_accuracy": row["test_accuracy"],
-            "chosen_epoch": row["chosen_epoch"],
-            "first_validation_loss": pd.read_csv(folder / CURVES / f"{row['technique']}.csv")["validation_loss"][0],
-        }
-        for row in summary["techniques"]
+        "first_validation_loss": rows["validation_loss"][0],
+        "lowest_validation_loss": best["validation_loss"],
+        "epoch": int(best["epoch"]),
+        "test_accuracy": 100 * best["test_accuracy"],
     }
+
+
+def deviation(replicates: Replicates) -> float:
+    """Standard deviation over seeds of the lowest validation loss within the first epochs."""
+    return float(np.std(replicates.curves()[:, :EPOCHS].min(axis=1), ddof=1))
 
 
 def main() -> None:
+    plan = load_plan()
+    replicates = read_replicates(plan)[plan.learning_rate]
     with copies() as [folder]:
         yaml = YAML()
         params = yaml.load(folder / PARAMS)
-        params["train"]["backend"] = "torch"
+        params["train"] |= {"backend": "torch", "epochs": EPOCHS}
         yaml.dump(params, folder / PARAMS)
         reproduce(folder)
-        torch = results(folder)
-    native = results(Path())
-    rate = load_params().train.learning_rate
-    replicated = json.loads((METRICS / "replication.json").read_text())["results"]
-    deviation = {
-        row["technique"]: row["test_accuracy"]["standard_deviation"]
-        for row in replicated
-        if row["learning_rate"] == rate
-    }
-    content = {
-        name: {"native": native[name], "torch": torch[name], "standard_deviation_over_seeds": deviation[name]}
-        for name in native
-    }
-    write_json(METRICS / "backends.json", content)
+        content = {
+            technique: {
+                "native": result(CURVES / f"{technique}.csv"),
+                "torch": result(folder / CURVES / f"{technique}.csv"),
+                "deviation_over_seeds": deviation(replicates[technique]),
+            }
+            for technique in plan.techniques
+        }
+    write_json(METRICS / "backends.json", {"epochs": EPOCHS, "techniques": content})
     print(json.dumps(content, indent=2))
 
 

@@ -47,8 +47,12 @@ def bca_interval(differences: Values) -> Interval:
 def sign_flip_p(differences: Values) -> float:
     """Two-sided p-value of the hypothesis that each difference might as well have the other sign (Fisher, The Design of
     Experiments, 1935, section 21): the share of all patterns of signs whose mean is as far from zero."""
+
+    def mean(values: Values, axis: int = -1) -> Any:
+        return values.mean(axis=axis).round(9)  # equal means are equal, whatever the order of their sums rounded
+
     result = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", vectorized=True, n_resamples=EXACT, rng=_random()
+        (differences,), mean, permutation_type="samples", vectorized=True, n_resamples=EXACT, rng=_random()
     )
     return float(result.pvalue)
 
@@ -67,7 +71,8 @@ def effect_size(differences: Values) -> float | None:
 def probability_of_improvement(ours: Values, theirs: Values) -> dict[str, Any]:
     """That a training of ours beats one of theirs, each with any seed, ties counting half; with a bootstrap interval
     over both sets of seeds (Agarwal et al., Deep reinforcement learning at the edge of the statistical precipice,
-    NeurIPS 2021)."""
+    NeurIPS 2021). Where every training of one side beats every one of the other, resamples do so too and the interval
+    has no width: then it says nothing of the uncertainty that is left."""
 
     def statistic(x: Values, y: Values, axis: int = -1) -> Any:
         x, y = np.moveaxis(x, axis, -1)[..., :, None], np.moveaxis(y, axis, -1)[..., None, :]

@@ -33,7 +33,7 @@ def read_image(path: Path) -> Tensor:
         raise UserError(f"{path} is no image that Pillow can read.") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path} cannot be read as an image: {reason}.") from None
+        raise UserError(f"{path} cannot be read as an image: {reason.rstrip('.')}.") from None
     grey = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L")
     if is_light(grey):
         grey = ImageOps.invert(grey)
@@ -42,8 +42,11 @@ def read_image(path: Path) -> Tensor:
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey, which Pillow would clip and not scale, as 8-bit grey; any other picture as it is."""
-    if not image.mode.startswith("I"):
+    """16-bit grey, which Pillow would clip and not scale, as 8-bit grey; any other picture as it is. Raises ValueError
+    for 32-bit pixels, of which nobody can say what is white."""
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits; save it with 8 or 16")
+    if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.array(image, dtype=np.int64) // 257).clip(0, 255).astype(np.uint8))
 

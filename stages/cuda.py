@@ -4,6 +4,7 @@ takes longer than to run them.
 How and why: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -23,6 +24,12 @@ def require_gpu() -> None:
         )
 
 
+@functools.cache
+def capture_stream() -> torch.cuda.Stream:
+    """One for all captures: cuBLAS keeps a workspace of its own for each stream it has met."""
+    return torch.cuda.Stream()
+
+
 class CapturedStep:
     """`step(batch)` for int64 index vectors on the GPU. Whole batches are replayed from a CUDA graph, after the first
     few, which are steps like any other; a smaller batch, the last of an epoch, runs as it is. Nothing waits for the
@@ -31,7 +38,7 @@ class CapturedStep:
     def __init__(self, step: Callable[[Tensor], None], batch_size: int) -> None:
         self.step = step
         self.batch = torch.empty(batch_size, dtype=torch.int64, device="cuda")
-        self.stream = torch.cuda.Stream()
+        self.stream = capture_stream()
         self.graph: torch.cuda.CUDAGraph | None = None
         self.steps = 0
 

@@ -93,8 +93,8 @@ def replace_experiments(folders: list[Path]) -> None:
 
 def table(techniques: list[str]) -> str:
     """The chief columns of `dvc exp show`, a row a technique."""
-    keep = f"{SELECTED}:({'|'.join(FIGURES)})$"
-    shown = run("dvc", "exp", "show", "--csv", "--hide-workspace", "--drop", "Created|[^:]*[:./]", "--keep", keep)
+    keep = f"Experiment|{SELECTED}:({'|'.join(FIGURES)})$"
+    shown = run("dvc", "exp", "show", "--csv", "--hide-workspace", "--drop", ".*", "--keep", keep)
     rows = pd.read_csv(io.StringIO(shown), index_col="Experiment")
     rows = rows.rename(columns=lambda name: name.removeprefix(f"{SELECTED}:"))
     return str(rows.loc[techniques, list(FIGURES)].round(4).to_string(index_names=False))

@@ -7,6 +7,7 @@ from the package vl-convert-python, and the images stand in the file.
 
 import base64
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +16,6 @@ import vl_convert
 
 from stages.errors import UserError
 from stages.files import write_atomically
-from stages.scratch import run
 
 PAGE = Path("plots.html")
 VEGA_LITE = "5.21"  # of the major version that .dvc/plots names in $schema
@@ -45,7 +45,10 @@ def data_url(image: Path) -> str:
 def main(*revisions: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        run("dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--out", temporary)
+        command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--out", temporary]
+        # What DVC warns of is for the user to see.
+        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode != 0:
+            raise UserError(f"`{' '.join(command[:-2])}` failed; what failed is said above.")
         html = self_contained((folder / "index.html").read_text(encoding="utf-8"), folder)
     write_atomically(PAGE, html.encode())
     print(f"Open {PAGE.resolve().as_uri()} in a browser.")

@@ -115,6 +115,8 @@ def load_params(path: Path = PARAMS) -> Params:
         mark = error.problem_mark or error.context_mark
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UserError(f"{path} is not valid YAML{place}: {error.problem or error.context}.") from None
+    except RecursionError:
+        raise UserError(f"{path} is not valid YAML: it is nested too deeply.") from None
     except Exception as error:  # of values that ruamel.yaml cannot convert, it raises whatever Python did
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())[:400]}.") from None
     return check_params(content, str(path))
@@ -145,7 +147,7 @@ def check_params(content: Any, source: str = "params.yaml") -> Params:
             mistakes.append(_sentences(source, ("techniques", name), error))
     if BASELINE not in params.techniques:
         mistakes.append(f"{source}: techniques has no {BASELINE!r}, which every technique is compared with; add it.")
-    if params.selected not in params.techniques:
+    if params.techniques and params.selected not in params.techniques:
         mistakes.append(
             f"{source}: selected is {_shown(params.selected)}, but must be one of: {', '.join(params.techniques)}."
         )
@@ -204,7 +206,9 @@ def _known_keys(location: tuple[int | str, ...], in_technique: bool) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value, shortened; aliases in YAML can make a few lines of it endless."""
+    """The value as YAML has it, shortened; aliases in YAML can make a few lines of it endless."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     try:
         return SHORT.repr(value)
     except ValueError:  # Python writes no number of thousands of digits
@@ -212,7 +216,9 @@ def _shown(value: Any) -> str:
 
 
 def main() -> None:
-    load_params()
+    params = load_params()
+    for name in params.document.keys() - params.techniques.keys():
+        print(f"{PARAMS}: document.{_key(name)} is no technique, so its figures are shown nowhere.")
     # Of constant content: every stage that trusts params.yaml depends on it, and none is computed again for it.
     write_atomically(VALID, b"params.yaml is valid.\n")
 

@@ -16,10 +16,11 @@ from stages.files import write_atomically
 from stages.params import DocumentFigures, load_params
 from stages.paths import CONFUSION, CURVES, EVALUATION, METRICS, PREDICTIONS
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; dashes and markers serve those who print in grey.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's colours, which colour-blind readers tell apart, and three of Tol's; dashes and markers serve those who
+# print in grey.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#332288", "#999999")
 DASHES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 WIDTH = 9  # inches; README shows about 90 pixels to each
 
 Curves = dict[str, pd.DataFrame]

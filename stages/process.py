@@ -17,12 +17,14 @@ M_MMAP_THRESHOLD = -3
 
 def set_up() -> None:
     """One thread, since the number of threads changes the order of sums; parallelism comes from running trainings side
-    by side. Deterministic kernels. Denormal numbers are taken for zero: Adam's averages of gradients that have faded
+    by side. Deterministic kernels, without the precaution of filling new tensors, of which none is read before it is
+    written. Denormal numbers are taken for zero: Adam's averages of gradients that have faded
     are full of them, and they cost it twice the time. And memory that is kept: glibc would return an activation of a
     megabyte to the system after each step and fault it in again, which costs the torch backend a third of its time.
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_flush_denormal(True)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 2**30)

@@ -31,6 +31,15 @@ def test_the_parts_of_an_epoch_are_timed(computed_project: Project, tmp_path: Pa
     assert all(seconds > 0 for seconds in parts.values())
 
 
+def test_both_backends_begin_alike_and_end_within_what_another_seed_changes() -> None:
+    results = json.loads((ROOT / "metrics/backends.json").read_text())["techniques"]
+    assert set(results) == {"baseline", "batch_norm", "dropout", "weight_decay"}
+    for of in results.values():
+        native, torch, deviation = of["native"], of["torch"], of["deviation_over_seeds"]
+        assert native["first_validation_loss"] == pytest.approx(torch["first_validation_loss"], rel=0.1)
+        assert abs(native["lowest_validation_loss"] - torch["lowest_validation_loss"]) < 3 * deviation
+
+
 def test_the_figure_is_that_of_the_results() -> None:
     results = json.loads((ROOT / "metrics/benchmark.json").read_text())
     assert png(figure.draw(results)) == (ROOT / "metrics/benchmark.png").read_bytes()

@@ -83,10 +83,13 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(
     model: Path, pictures: list[Image.Image], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, text, cut, absent = (tmp_path / name for name in ("good.png", "text.png", "cut.png", "absent.png"))
+    floats, whole = tmp_path / "floats.tiff", tmp_path / "whole.tiff"
+    Image.fromarray(np.full((28, 28), 0.5, dtype=np.float32)).save(floats)
+    Image.fromarray(np.full((28, 28), 99, dtype=np.int32)).save(whole)
     pictures[0].save(good)
     text.write_text("not a picture")
     cut.write_bytes(good.read_bytes()[:200])
-    assert main(["--model", str(model), *map(str, (text, cut, good, absent, tmp_path))]) == 1
+    assert main(["--model", str(model), *map(str, (text, cut, good, absent, tmp_path, floats, whole))]) == 1
     printed = capsys.readouterr()
     assert printed.out.startswith(f"{good}: ") and printed.out.count("%") == 3
     lines = printed.err.splitlines()
@@ -94,3 +97,5 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(
     assert lines[1].startswith(f"{cut} cannot be read as an image: ")
     assert lines[2] == f"{absent} cannot be read as an image: No such file or directory."
     assert lines[3] == f"{tmp_path} cannot be read as an image: Is a directory."
+    for line, path in zip(lines[4:], (floats, whole), strict=True):
+        assert line == f"{path} cannot be read as an image: its pixels have 32 bits; save it with 8 or 16."

@@ -344,6 +344,22 @@ def test_damaged_prepared_images_are_refused(project: Project) -> None:
         fails(project, "data/prepared/test.pt is damaged", stage, "dropout")
 
 
+def test_one_technique_that_diverges_does_not_keep_make_from_training_the_others(project: Project) -> None:
+    project.call_environment_ready()
+
+    def change(params: Any) -> None:
+        params["techniques"].insert(0, "wild", {"learning_rate": 1e6})
+        params["techniques"]["after"] = {"epochs": 1}
+
+    project.change_params(change)
+    failed = project.run("make", "reproduce", "JOBS=1", check=False)
+    assert failed.returncode != 0
+    assert (project.root / "metrics/evaluation/after.json").exists()
+    assert not (project.root / "models/wild.pt").exists()
+    assert "wild: the loss became" in failed.stdout  # when it happened
+    assert "wild: the loss became" in failed.stderr  # and in the end
+
+
 def test_a_training_that_diverges_fails_with_a_sentence_and_keeps_no_model(project: Project) -> None:
     project.change_params(lambda params: params["techniques"]["dropout"].update(learning_rate=1e6))
     (project.root / "models/dropout.pt").unlink()

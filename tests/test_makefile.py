@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.project import Project
 
@@ -18,6 +20,13 @@ def test_make_alone_lists_the_commands(tmp_path: Path) -> None:
     status, output = make(tmp_path)
     assert status == 0
     assert all(f"make {command}" in output for command in ("reproduce", "test", "experiments", "plots", "smoke"))
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", ""])
+def test_what_is_no_number_of_jobs_is_told(jobs: str, tmp_path: Path) -> None:
+    status, output = make(tmp_path, "--old-file=.venv/ready", "reproduce", f"JOBS={jobs}")
+    assert status != 0
+    assert f"JOBS is '{jobs}', but must be a whole number of at least 1." in output
 
 
 def fake_python(folder: Path, script: str) -> str:

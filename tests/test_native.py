@@ -4,6 +4,7 @@ import copy
 import ctypes
 import functools
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -193,8 +194,7 @@ def test_refusals() -> None:
 # ---- the same bytes whatever compiler and vectors ----
 
 COMPILERS = {name: [path] for name in ("gcc", "clang") if (path := shutil.which(name))}
-if importlib.util.find_spec("ziglang"):
-    COMPILERS["zig"] = [sys.executable, "-m", "ziglang", "cc"]
+COMPILERS["zig"] = [sys.executable, "-m", "ziglang", "cc"]  # which is clang
 LEVELS = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "portable": "x86-64-v2"}
 
 
@@ -210,18 +210,34 @@ def step_bytes(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[by
     return found
 
 
-def test_same_bytes_whatever_compiler_and_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = step_bytes(native.library(), monkeypatch)
-    assert step_bytes(ctypes.CDLL(str(build.build())), monkeypatch) == expected, "not even the same bytes twice"
-    if "x86-64-v4" not in build.processor_levels():
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_same_bytes_whatever_compiler_and_vectors(
+    compiler: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if level == "avx512" and LEVELS[level] not in build.processor_levels():
         pytest.skip("needs a processor with AVX-512")
-    for compiler, command in COMPILERS.items():
-        for level, name in LEVELS.items():
-            library = tmp_path / f"{compiler}-{level}.so"
-            march = "-march=" + (name.replace("-", "_") if compiler == "zig" else name)
-            fused = ["-mfma", "-mno-avx2"] if level == "portable" else []  # for __builtin_fmaf to be an instruction
-            build.compile_library(command, [*build.FLAGS, march, *fused], library)
-            assert step_bytes(ctypes.CDLL(str(library)), monkeypatch) == expected, library.name
+    command, fused = COMPILERS[compiler], []
+    if level == "portable":
+        fused = ["-mfma", "-mno-avx2"]  # for __builtin_fmaf to be an instruction
+    library = tmp_path / "library.so"
+    build.compile_library(command, [*build.FLAGS, *build.target_flags(command, LEVELS[level]), *fused], library)
+    found = step_bytes(ctypes.CDLL(str(library)), monkeypatch)
+    assert found == step_bytes(ctypes.CDLL(str(build.build())), monkeypatch)
+    assert found == step_bytes(ctypes.CDLL(str(library)), monkeypatch), "not even the same bytes twice"
+
+
+DRIVER = Path(__file__).with_name("native_driver.c")
+
+
+def driver_hash(program: Path, command: list[str], flags: list[str], *emulator: str) -> str:
+    """Of everything that the driver, built so, computes."""
+    subprocess.run(
+        [*command, "-std=gnu11", "-ffp-contract=off", *flags, str(DRIVER), "-o", str(program), "-lm"], check=True
+    )
+    said = subprocess.run([*emulator, str(program)], check=True, capture_output=True, text=True).stdout
+    assert re.fullmatch(r"[0-9a-f]{16}\n", said)
+    return said
 
 
 @pytest.mark.skipif("gcc" not in COMPILERS, reason="needs gcc's sanitizers")
@@ -229,11 +245,16 @@ def test_same_bytes_whatever_compiler_and_vectors(tmp_path: Path, monkeypatch: p
 def test_sanitizers(tmp_path: Path, level: str) -> None:
     if level not in build.processor_levels():
         pytest.skip(f"needs a processor with {level}")
-    flags = ["-O1", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-march={level}", "-ffp-contract=off"]
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    driver, program = Path(__file__).with_name("native_driver.c"), tmp_path / "driver"
-    subprocess.run([*COMPILERS["gcc"], *flags, *sanitizers, str(driver), "-o", str(program), "-lm"], check=True)
-    assert subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout == "ran\n"
+    flags = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-march={level}"]
+    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    driver_hash(tmp_path / "driver", COMPILERS["gcc"], flags)
+
+
+@pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="needs QEMU (Debian, Ubuntu: qemu-user) to emulate an Arm")
+def test_same_bytes_on_arm(tmp_path: Path) -> None:
+    zig, here = COMPILERS["zig"], build.compiler()
+    arm = driver_hash(tmp_path / "arm", zig, ["-O3", "-static", "-target", "aarch64-linux-musl"], "qemu-aarch64")
+    assert arm == driver_hash(tmp_path / "here", here, ["-O3", *build.target_flags(here, build.processor_level())])
 
 
 # ---- building ----

@@ -168,9 +168,9 @@ def test_a_name_that_would_break_a_path_a_stage_or_a_shell_is_refused_with_a_rea
             "batch_size: 1",
             "techniques.batch_norm: batch_norm needs a batch_size of 2 or more, for one image has no variance.",
         ),
-        ("  baseline: {}", "  baseline:", "techniques.baseline is None, but must be a mapping, {} if empty."),
+        ("  baseline: {}", "  baseline:", "techniques.baseline is null, but must be a mapping, {} if empty."),
         ("  baseline: {}", "  baseline: {}\n  7: {}", "techniques.7 is 7, but must be text."),
-        ("  baseline: {}", "  baseline: {}\n  null: {}", "techniques.None is None, but must be text."),
+        ("  baseline: {}", "  baseline: {}\n  null: {}", "techniques.None is null, but must be text."),
         (
             "  baseline: {}",
             "  base: {}",
@@ -200,7 +200,7 @@ def test_a_mistake_is_said_in_a_sentence_with_its_key_its_value_and_what_is_allo
         (b"a: [1\n", "is not valid YAML in line 2, column 1: expected ',' or ']'"),
         (b"a: !!python/object/apply:os.system [ls]\n", "is not valid YAML in line 1, column 4: could not determine"),
         (b"a: \xff\n", "is not valid YAML: 'utf-8' codec can't decode"),
-        (b"[" * 500, "is not valid YAML: maximum recursion depth exceeded"),
+        (b"[" * 500, "is not valid YAML: it is nested too deeply"),
         (b"", "must be a mapping with the keys data, train, techniques, selected, document."),
     ],
 )

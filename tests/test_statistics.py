@@ -119,6 +119,16 @@ def test_images_that_agree_leave_the_crossed_interval_to_the_seeds() -> None:
     assert interval == pytest.approx(stats.binom(8, 0.5).ppf([0.025, 0.975]) / 8)
 
 
+def test_patterns_as_far_from_zero_as_what_was_seen_count_however_their_sums_round() -> None:
+    random = np.random.default_rng(5)
+    signs = 1 - 2 * (np.arange(2**10)[:, None] >> np.arange(10) & 1)
+    for _ in range(100):
+        counts = random.integers(8_700, 8_750, (2, 10))  # of 10,000 images
+        differences = counts[0] - counts[1]
+        exact = np.mean(abs(signs @ differences) >= abs(differences.sum()))
+        assert sign_flip_p(counts[0] / 100 - counts[1] / 100) == exact
+
+
 def test_a_comparison_is_mirrored_when_the_sides_are_swapped() -> None:
     random = np.random.default_rng(3)
     ours, theirs = random.normal(88, 1, 10), random.normal(88.5, 1, 10)

@@ -1,4 +1,6 @@
-"""Builds the C files into a shared library of the environment, once for a source, a compiler and a kind of processor.
+"""Builds the C files into a shared library of the environment, once for a source and a kind of processor. Which
+compiler does it changes no byte of the results, so what is there serves; only one that $CC names has a library of its
+own.
 
 Run at set-up, so that a machine without a compiler says so before anything is trained: python -m stages.native.build
 """
@@ -53,20 +55,25 @@ def processor_levels() -> list[str]:
     return [level for level, features in LEVELS.items() if all(has.get(name) for name in features)]
 
 
-def target_flags(command: list[str]) -> list[str]:
-    """The compiler's flag for this processor. Raises UserError for an x86 processor without AVX2."""
+def processor_level() -> str:
+    """The best of them; "" for no x86. Raises UserError for an x86 processor without AVX2."""
     if platform.machine() not in ("x86_64", "AMD64"):
-        return []  # 64-bit ARM always has NEON; elsewhere the C file's portable version serves
+        return ""  # 64-bit ARM always has NEON; elsewhere the C file's portable version serves
     levels = processor_levels()
     if not levels:
         raise UserError("This processor has no AVX2, which the native backend needs: set train.backend to torch.")
-    return ["-march=" + (levels[0].replace("-", "_") if "ziglang" in command else levels[0])]
+    return levels[0]
+
+
+def target_flags(command: list[str], level: str) -> list[str]:
+    """The compiler's flag for a level, which Zig spells otherwise."""
+    return ["-march=" + (level.replace("-", "_") if "ziglang" in command else level)] if level else []
 
 
 def compile_library(command: list[str], flags: list[str], library: Path) -> None:
     """Compiles MAIN to `library`, which is not there or whole at any moment. Raises UserError with what the compiler
     says where it fails or the folder cannot be written to."""
-    unfinished = library.with_name(f"{library.name}.{os.getpid()}")
+    unfinished = library.with_name(f"{library.name}.{platform.node()}-{os.getpid()}")  # others may share the folder
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
@@ -81,18 +88,13 @@ def compile_library(command: list[str], flags: list[str], library: Path) -> None
 
 def build() -> Path:
     """The shared library for this processor, compiled unless it is there already. Raises UserError, see above."""
-    command = compiler()
-    flags = FLAGS + target_flags(command)
-    try:
-        version = subprocess.run([*command, "--version"], check=True, capture_output=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(f"The C compiler {' '.join(command)} does not run: {error}") from None
-    digest = hashlib.sha256(
-        b"\0".join([*(path.read_bytes() for path in SOURCES), " ".join(command + flags).encode(), version])
-    ).hexdigest()
+    level = processor_level()
+    asked_for = " ".join([*FLAGS, level, os.environ.get("CC", "")])
+    digest = hashlib.sha256(b"\0".join([*(path.read_bytes() for path in SOURCES), asked_for.encode()])).hexdigest()
     library = LIBRARIES / f"native-{digest[:16]}.so"
     if not library.exists():
-        compile_library(command, flags, library)
+        command = compiler()
+        compile_library(command, [*FLAGS, *target_flags(command, level)], library)
     return library
 
 
