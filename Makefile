@@ -44,7 +44,7 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings s
 	cat metrics/summary.md
 
 .PHONY: replicate
-replicate: $(READY) ## repeat every technique over seeds, and what that shows: about two hours on two cores; JOBS=n
+replicate: $(READY) ## repeat every technique over seeds, and what that shows: an hour and a half on two cores; JOBS=n
 	@$(whole_jobs)
 	$(alone)
 	python -m stages.params

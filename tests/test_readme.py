@@ -106,3 +106,7 @@ def test_the_times_in_the_readme_are_those_of_the_benchmark() -> None:
         benchmark["machine"]["processor"].removesuffix(" Processor"),
     ):
         assert words in readme
+    backends = json.loads((ROOT / "metrics/backends.json").read_text())["techniques"].values()
+    lowest = "lowest_validation_loss"
+    apart = (abs(of["native"][lowest] - of["torch"][lowest]) / of["deviation_over_seeds"] for of in backends)
+    assert f"at most {max(apart):.1f} standard deviations over seeds" in readme
