@@ -86,12 +86,19 @@ def test_editing_a_module_runs_exactly_the_stages_that_import_it(project: Projec
     assert project.stages_run() == {f"train@{technique}" for technique in TECHNIQUES}
 
 
-def test_folder_cores_jobs_locale_and_time_change_nothing_in_the_lock_file(
+def test_two_projects_in_different_folders_give_the_same_lock_file(
+    computed_project: Project, new_project: Project
+) -> None:
+    new_project.dvc("repro", LC_ALL="C", TZ="Asia/Tokyo", OMP_NUM_THREADS="2", HOME=str(new_project.root))
+    assert new_project.read("dvc.lock") == computed_project.read("dvc.lock")
+
+
+def test_one_core_and_several_jobs_change_nothing_in_the_lock_file(
     computed_project: Project, new_project: Project
 ) -> None:
     new_project.call_environment_ready()
     command = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), "make", "reproduce", "JOBS=3")
-    new_project.run(*command, LC_ALL="C", TZ="Asia/Tokyo", OMP_NUM_THREADS="2", HOME=str(new_project.root))
+    new_project.run(*command)
     # As mappings: a new file has the stages in the order in which they ended.
     assert yaml.load(new_project.read("dvc.lock")) == yaml.load(computed_project.read("dvc.lock"))
 

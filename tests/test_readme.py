@@ -30,11 +30,10 @@ def blocks(document: Path) -> list[tuple[int, str, str]]:
 
 def give_environment(project: Project) -> None:
     """This Python's environment as the project's .venv, so that make does not install another."""
-    (project.root / ".venv").mkdir()
+    project.call_environment_ready()
     for part in Path(sys.prefix).iterdir():
         if part.name != "ready":
             (project.root / ".venv" / part.name).symlink_to(part)
-    (project.root / ".venv/ready").touch()
 
 
 @pytest.mark.parametrize("document", sorted(ROOT.glob("README*.md")), ids=lambda path: path.name)
