@@ -18,7 +18,7 @@ from stages.model import LeNet5, parameter_count
 from stages.params import load_params, technique_settings
 from stages.paths import RAW
 from stages.sources import torchvision_fashion_mnist
-from stages.training import Data, build_network, build_optimizer, measure, train_epoch
+from stages.training import Data, build_network, build_optimizer, measure, train_epoch, training_step
 
 
 class Scores(NamedTuple):
@@ -42,10 +42,10 @@ def ours(backend: str, technique: str, batch: int) -> Contender:
     settings = technique_settings(load_params(), technique).model_copy(update={"backend": backend, "batch_size": batch})
     data = Data(*(load_split(name) for name in Data._fields))
     network = build_network(settings)
-    optimizer = build_optimizer(network.parameters, settings)
+    step = training_step(network, build_optimizer(network.parameters, settings), data.train, settings)
 
     def train(share: float) -> None:
-        train_epoch(network, optimizer, take(data.train, share), settings, 1)
+        train_epoch(network, step, round(share * len(data.train.labels)), settings, 1)
 
     def evaluate(share: float) -> Scores:
         row = measure(network, Data(*(take(split, share) for split in data)), 1)

@@ -1,5 +1,5 @@
-"""Training steps on a GPU: captured once an epoch and replayed, since to launch the kernels of a small step one by one
-takes longer than to run them.
+"""Training steps on a GPU: captured once for a learning rate and replayed, since to launch the kernels of a small step
+one by one takes longer than to run them.
 
 How and why: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
@@ -33,7 +33,7 @@ def capture_stream() -> torch.cuda.Stream:
 class CapturedStep:
     """`step(batch)` for int64 index vectors on the GPU. Whole batches are replayed from a CUDA graph, after the first
     few, which are steps like any other; a smaller batch, the last of an epoch, runs as it is. Nothing waits for the
-    GPU."""
+    GPU. The graph keeps the numbers that `step` reads on the CPU as they were when it was captured."""
 
     def __init__(self, step: Callable[[Tensor], None], batch_size: int) -> None:
         self.step = step

@@ -217,7 +217,7 @@ def _shown(value: Any) -> str:
 
 def main() -> None:
     params = load_params()
-    for name in params.document.keys() - params.techniques.keys():
+    for name in sorted(params.document.keys() - params.techniques.keys()):
         print(f"{PARAMS}: document.{_key(name)} is no technique, so its figures are shown nowhere.")
     # Of constant content: every stage that trusts params.yaml depends on it, and none is computed again for it.
     write_atomically(VALID, b"params.yaml is valid.\n")

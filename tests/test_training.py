@@ -9,6 +9,7 @@ import torch
 
 from stages.checkpoint import Checkpoint
 from stages.dataset import make_split
+from stages.inference import Network
 from stages.params import TrainSettings, load_params
 from stages.training import (
     Data,
@@ -21,6 +22,7 @@ from stages.training import (
     scheduled_learning_rate,
     train,
     train_epoch,
+    training_step,
 )
 from tests.project import small_images
 
@@ -107,12 +109,17 @@ def test_the_cosine_schedule_falls_from_the_full_rate_to_near_zero() -> None:
     assert scheduled_learning_rate(settings(), 3) == settings().learning_rate
 
 
+def train_one_epoch(network: Network, data: Data, chosen: TrainSettings) -> None:
+    step = training_step(network, build_optimizer(network.parameters, chosen), data.train, chosen)
+    train_epoch(network, step, len(data.train.labels), chosen, epoch=1)
+
+
 def test_weight_decay_shrinks_what_the_loss_does_not_hold(data: Data) -> None:
     norms = {}
     for decay in (0.0, 0.1):
         chosen = settings(weight_decay=decay)
         network = build_network(chosen)
-        train_epoch(network, build_optimizer(network.parameters, chosen), data.train, chosen, epoch=1)
+        train_one_epoch(network, data, chosen)
         norms[decay] = sum(parameter.detach().square().sum().item() for parameter in network.model.parameters())
     assert norms[0.1] < norms[0.0]
 
@@ -120,7 +127,7 @@ def test_weight_decay_shrinks_what_the_loss_does_not_hold(data: Data) -> None:
 def test_a_last_batch_of_one_image_does_not_stop_batch_norm(data: Data) -> None:
     chosen = settings(batch_norm=True, batch_size=149)
     network = build_network(chosen)
-    train_epoch(network, build_optimizer(network.parameters, chosen), data.train, chosen, epoch=1)
+    train_one_epoch(network, data, chosen)
     assert int(network.model.state_dict()["c1.norm.num_batches_tracked"]) == 1
 
 
@@ -135,7 +142,7 @@ def test_every_image_is_seen_once_an_epoch(data: Data) -> None:
     network = build_network(chosen)
     seen: list[torch.Tensor] = []
     network.model.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].clone()))
-    train_epoch(network, build_optimizer(network.parameters, chosen), data.train, chosen, epoch=1)
+    train_one_epoch(network, data, chosen)
     assert [len(batch) for batch in seen] == [64, 64, 22]
     pixels = (torch.cat(seen) * 255).round().byte().flatten(1)
     assert {tuple(image.tolist()) for image in pixels} == {

@@ -59,6 +59,12 @@ class NativeNetwork:
             parameter.data = view
         self.capacity, self.turn = 0, 0  # the workspace's, in images; how often it has been written to
         self.workspace = torch.empty(0)
+        # The running averages too become views of one tensor, and one operation moves them all.
+        self.running, self.batches = torch.zeros(len(self.norms), 2, WIDEST), torch.zeros(len(self.norms)).long()
+        for norm, running, batches in zip(self.norms, self.running, self.batches, strict=True):
+            running[:, : norm.num_features] = torch.stack([norm.running_mean, norm.running_var])
+            norm.running_mean, norm.running_var = running[:, : norm.num_features]
+            norm.num_batches_tracked = batches.copy_(norm.num_batches_tracked)
 
     def views(self, vector: Tensor) -> list[Tensor]:
         """The parts of a vector like `vector`, in the shapes of the model's parameters."""
@@ -125,10 +131,8 @@ class _Training(torch.autograd.Function):
             raise IndexError(f"indices must lie in [0, {len(images)})")
         if normed:  # mean and unbiased variance come first among the statistics, and these first in the workspace
             statistics = network.workspace[: 3 * 5 * WIDEST].view(3, 5, WIDEST)
-            for norm, (mean, variance, *_) in zip(network.norms, statistics, strict=True):
-                norm.num_batches_tracked += 1
-                norm.running_mean.lerp_(mean[: norm.num_features], norm.momentum)
-                norm.running_var.lerp_(variance[: norm.num_features], norm.momentum)
+            network.running.lerp_(statistics[:, :2], network.norms[0].momentum)
+            network.batches += 1
         ctx.save_for_backward(parameters)
         ctx.network, ctx.turn, ctx.dropout = network, network.turn, bool(noise)
         return logits
