@@ -35,11 +35,13 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings s
 	@$(whole_jobs)
 	$(alone)
 	python -m stages.params
-	dvc repro prepare
-	# xargs goes on with the others when one fails, which 123 says in the end; the plain `dvc repro` then tells why again.
-	dvc stage list --name-only | sed -n 's/^train@//p' | xargs -I NAME -P $(JOBS) \
-		sh -c 'dvc --wait-for-lock repro --single-item "train@$$1" "evaluate@$$1" || exit 1' _ NAME 2>&1 |
-		{ trap '' INT; cat; } || [ $$? = 123 ] # cat passes on what the interrupted say last
+	# The list is made while the data are prepared. xargs goes on with the others when one fails, which 123 says in the
+	# end; the plain `dvc repro` then tells why again.
+	dvc stage list --name-only | sed -n 's/^train@\(.*\)/train@\1 evaluate@\1/p; /^theory$$/p' | {
+		dvc repro --single-item check prepare < /dev/null
+		xargs -L 1 -P $(JOBS) sh -c 'dvc --wait-for-lock repro --single-item "$$@" || exit 1' _ 2>&1 |
+			{ trap '' INT; cat; } || [ $$? = 123 ] # cat passes on what the interrupted say last
+	}
 	dvc repro
 	cat metrics/summary.md
 
