@@ -25,23 +25,27 @@ case "$(JOBS)" in
 esac
 endef
 
+# What can be computed side by side once the data are there, a job a line; the shortest comes last.
+define stages
+from stages.params import load_params
+print(*(f"train@{name} evaluate@{name}" for name in load_params().techniques), "theory", sep="\n")
+endef
+
 .PHONY: help
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# Trainings run side by side, as many as there are cores; what they computed the last line verifies and joins.
+# Trainings run side by side, as many as there are cores; what they computed the last `dvc repro` verifies and joins.
 .PHONY: reproduce
 reproduce: $(READY) ## compute the study and print its table; JOBS=n trainings side by side
 	@$(whole_jobs)
 	$(alone)
 	python -m stages.params
-	# The list is made while the data are prepared. xargs goes on with the others when one fails, which 123 says in the
-	# end; the plain `dvc repro` then tells why again.
-	dvc stage list --name-only | sed -n 's/^train@\(.*\)/train@\1 evaluate@\1/p; /^theory$$/p' | {
-		dvc repro --single-item check prepare < /dev/null
-		xargs -L 1 -P $(JOBS) sh -c 'dvc --wait-for-lock repro --single-item "$$@" || exit 1' _ 2>&1 |
-			{ trap '' INT; cat; } || [ $$? = 123 ] # cat passes on what the interrupted say last
-	}
+	dvc repro --single-item check prepare
+	# xargs goes on with the others when one fails, which 123 says in the end; the plain `dvc repro` then tells why again.
+	python -c '$(stages)' | xargs -r -L 1 -P $(JOBS) \
+		sh -c 'dvc --wait-for-lock repro --single-item "$$@" || exit 1' _ 2>&1 |
+		{ trap '' INT; cat; } || [ $$? = 123 ] # cat passes on what the interrupted say last
 	dvc repro
 	cat metrics/summary.md
 

@@ -123,6 +123,17 @@ def by_compiler() -> Figures:
     return medians(rounds)
 
 
+def study_beside(reference: str) -> Figures:
+    """The study's seconds, and those that the usual loop would need for its epochs, of which one is timed just before
+    and one just after: a machine's speed drifts within minutes."""
+    before = timed(reference, 1.0, BATCH)[0]["epoch"]
+    seconds = study_seconds()
+    after = timed(reference, 1.0, BATCH)[0]["epoch"]
+    params = load_params()
+    epochs = sum(technique.get("epochs", params.train.epochs) for technique in params.techniques.values())
+    return seconds | {"usual loop": epochs * (before + after) / 2}
+
+
 def machine() -> dict[str, Any]:
     names = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
@@ -148,11 +159,7 @@ def main() -> None:
     print(f"microseconds an image: {per_image}", flush=True)
     per_minute = by_cores(scaled)
     print(f"epochs a minute: {per_minute}", flush=True)
-    study = study_seconds()
-    params = load_params()
-    of_reference = seconds[best]["epoch"] * sum(
-        technique.get("epochs", params.train.epochs) for technique in params.techniques.values()
-    )
+    study = study_beside(best)
     content = {
         "machine": machine(),
         "rounds": ROUNDS,
@@ -163,7 +170,7 @@ def main() -> None:
             f"{best} / torch": ratio(best, "torch"),
             **{f"{name} / native": ratio(name, "native") for name in SHARES if name.startswith("native-")},
             "peak / native": ratio("peak", "native"),
-            f"study by {best} / study": round(of_reference / study["study"], 2),
+            f"study by {best} / study": round(study["usual loop"] / study["study"], 2),
         },
         "parts_of_an_epoch": parts,
         "seconds_per_epoch_by_compiler": compilers,
