@@ -1,5 +1,6 @@
 """A small project to run for real: this one's code and pipeline on a generated data set of a few hundred images."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from tests.project import Project, write_data_set
 
 ROOT = Path(__file__).parent.parent
+
+# Shells have what they start in the background ignore Ctrl-C, which the commands under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
