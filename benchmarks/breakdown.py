@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from stages import process
 from stages.dataset import load_split
 from stages.params import BASELINE, load_params, technique_settings
-from stages.training import Data, build_network, build_optimizer, measure
+from stages.training import Data, build_network, build_optimizer, measure, step_optimizer
 
 
 def breakdown() -> dict[str, float]:
@@ -32,7 +32,7 @@ def breakdown() -> dict[str, float]:
             moments.append(time.perf_counter())
             loss.backward()
             moments.append(time.perf_counter())
-            optimizer.step()
+            step_optimizer(optimizer)
             moments.append(time.perf_counter())
             for part, start, end in zip(parts, moments, moments[1:], strict=False):
                 parts[part] += end - start

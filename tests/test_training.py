@@ -20,6 +20,7 @@ from stages.training import (
     curve_csv,
     derived_seed,
     scheduled_learning_rate,
+    step_optimizer,
     train,
     train_epoch,
     training_step,
@@ -107,6 +108,26 @@ def test_the_cosine_schedule_falls_from_the_full_rate_to_near_zero() -> None:
     assert all(later < earlier for earlier, later in pairwise(rates))
     assert 0 < rates[-1] < 0.001 * cosine.learning_rate
     assert scheduled_learning_rate(settings(), 3) == settings().learning_rate
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_the_short_way_to_the_kernel_steps_as_pytorchs_optimizer_does(optimizer: str, backend: str) -> None:
+    chosen = settings(optimizer=optimizer, backend=backend, weight_decay=0.01)
+    results = []
+    for step in (lambda built: built.step(), step_optimizer):
+        parameters = build_network(chosen).parameters
+        built = build_optimizer(parameters, chosen)
+        generator = torch.Generator().manual_seed(1)
+        for number in range(8):
+            for parameter in parameters:
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            built.param_groups[0]["lr"] = 0.01 / (number + 1)
+            step(built)
+        results.append((parameters, built.state_dict()))
+    (theirs, their_state), (ours, our_state) = results
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    torch.testing.assert_close(our_state, their_state, rtol=0, atol=0)
 
 
 def train_one_epoch(network: Network, data: Data, chosen: TrainSettings) -> None:
