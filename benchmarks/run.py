@@ -11,7 +11,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,33 @@ MILLION = 1e6
 Figures = dict[str, float]
 
 
-def python(*arguments: str, cores: int | None = None, **environment: str) -> Any:
-    """What `python -m <arguments>` prints, as JSON; on the first `cores` of the cores that this process may use."""
-    variables = os.environ | environment
-    chosen = sorted(os.sched_getaffinity(0))[:cores]
-    command = ["taskset", "--cpu-list", ",".join(map(str, chosen)), sys.executable, "-m", *arguments]
+def python(*arguments: str, **environment: str) -> Any:
+    """What `python -m <arguments>` prints, as JSON."""
+    command, variables = [sys.executable, "-m", *arguments], os.environ | environment
     return json.loads(subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def timed(contender: str, share: float, *batches: int, cores: int | None = None, **environment: str) -> list[Figures]:
-    arguments = ("benchmarks.timing", contender, str(share), *map(str, batches))
-    figures: list[Figures] = python(*arguments, cores=cores, **environment)
+def timed(contender: str, share: float, *batches: int, **environment: str) -> list[Figures]:
+    figures: list[Figures] = python("benchmarks.timing", contender, str(share), *map(str, batches), **environment)
     return figures
+
+
+def timed_together(contender: str, share: float, processes: int, cores: int) -> list[Figures]:
+    """As many processes side by side, on the first `cores` of the cores that this one may use; all start together."""
+    chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
+    module = [sys.executable, "-m", "benchmarks.timing", "--wait", contender, str(share), str(BATCH)]
+    command = ["taskset", "--cpu-list", chosen, *module]
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(processes)
+        ]
+        for process in started:
+            if not (process.stdout and process.stdout.readline()):
+                raise SystemExit(f"{contender} ended before it was timed.")
+        for process in started:
+            print("go", file=process.stdin, flush=True)
+        return [json.loads(process.communicate()[0])[0] for process in started]
 
 
 def medians(rounds: list[Figures]) -> Figures:
@@ -102,13 +117,9 @@ def by_cores(shares: dict[str, float]) -> dict[str, Figures]:
         rates: dict[str, Figures] = {name: {} for name in shares}
         for cores in counts:
             for name, share in shares.items():
-                together = cores if name in ("native", "torch") else 1
-
-                def one(_: int, name: str = name, share: float = share, cores: int = cores) -> float:
-                    return timed(name, share, BATCH, cores=cores)[0]["epoch"]
-
-                with ThreadPoolExecutor(together) as pool:
-                    rates[name][str(cores)] = sum(60 / seconds for seconds in pool.map(one, range(together)))
+                processes = cores if name in ("native", "torch") else 1
+                together = timed_together(name, share, processes, cores)
+                rates[name][str(cores)] = sum(60 / figures["epoch"] for figures in together)
         rounds.append(rates)
     return {name: medians([rates[name] for rates in rounds]) for name in shares}
 

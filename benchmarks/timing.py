@@ -2,8 +2,10 @@
 this share of the images, for each size of batch named, and prints the seconds that all images would take, as JSON.
 
 A small share is trained and evaluated on before, so that what is timed is the steady state; what compiles does so then.
+With --wait it then says `ready` and goes on when it is given a line, so that several can start together.
 """
 
+import argparse
 import importlib
 import json
 import os
@@ -37,7 +39,7 @@ def build(name: str, batch: int) -> Contender:
     return contender
 
 
-def timed(name: str, share: float, batch: int) -> dict[str, float]:
+def timed(name: str, share: float, batch: int, *, wait: bool) -> dict[str, float]:
     """Seconds of training and of evaluation on all images, seconds from the start of the process to the end of the
     first batch, and the process's memory at its highest, in MB.
 
@@ -48,6 +50,9 @@ def timed(name: str, share: float, batch: int) -> dict[str, float]:
     figures = {"start": time.time() - psutil.Process().create_time()}
     before = contender.evaluate(WARM_UP)
     contender.train(WARM_UP)
+    if wait:
+        print("ready", flush=True)
+        sys.stdin.readline()
     for part, work in (("train", contender.train), ("evaluate", contender.evaluate)):
         started = time.perf_counter()
         work(share)
@@ -65,4 +70,10 @@ def timed(name: str, share: float, batch: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps([timed(sys.argv[1], float(sys.argv[2]), int(batch)) for batch in sys.argv[3:]]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.timing", description=__doc__.partition(":")[0])
+    parser.add_argument("contender")
+    parser.add_argument("share", type=float)
+    parser.add_argument("batches", type=int, nargs="+")
+    parser.add_argument("--wait", action="store_true")
+    asked = parser.parse_args()
+    print(json.dumps([timed(asked.contender, asked.share, batch, wait=asked.wait) for batch in asked.batches]))

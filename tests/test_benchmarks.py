@@ -23,6 +23,16 @@ def test_a_contender_trains_lenet_5_and_is_timed(contender: str, computed_projec
         assert 50 < figures["megabytes"] < 2000
 
 
+def test_trainings_side_by_side_wait_for_each_other(computed_project: Project, tmp_path: Path) -> None:
+    project = computed_project.copy(tmp_path / "project")
+    shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
+    program = "from benchmarks.run import timed_together; print(len(timed_together('native', 1.0, 2, 1)))"
+    assert project.run("python", "-c", program).stdout == "2\n"
+    failed = project.run("python", "-c", program.replace("native", "peer"), check=False)
+    assert failed.returncode == 1
+    assert "peer ended before it was timed." in failed.stderr
+
+
 def test_the_parts_of_an_epoch_are_timed(computed_project: Project, tmp_path: Path) -> None:
     project = computed_project.copy(tmp_path / "project")
     shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
