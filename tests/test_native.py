@@ -252,7 +252,7 @@ def test_sanitizers(tmp_path: Path, level: str) -> None:
 
 @pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="needs QEMU (Debian, Ubuntu: qemu-user) to emulate an Arm")
 def test_same_bytes_on_arm(tmp_path: Path) -> None:
-    zig, here = COMPILERS["zig"], build.compiler()
+    zig, here = COMPILERS["zig"], build.compilers()[0]
     arm = driver_hash(tmp_path / "arm", zig, ["-O3", "-static", "-target", "aarch64-linux-musl"], "qemu-aarch64")
     assert arm == driver_hash(tmp_path / "here", here, ["-O3", *build.target_flags(here, build.processor_level())])
 
@@ -267,7 +267,34 @@ def test_no_compiler_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"ziglang.*or set train.backend to torch"):
-        build.compiler()
+        build.compilers()
+
+
+@pytest.mark.parametrize("command", ["gcc '", "nonsense", "true", "false"])
+def test_a_compiler_named_in_cc_that_is_none_is_told_with_the_ways_out(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "LIBRARIES", tmp_path / "libraries")
+    monkeypatch.setenv("CC", command)
+    with pytest.raises(UserError, match=command) as raised:
+        build.build()
+    assert "CC" in str(raised.value)
+    assert not any((tmp_path / "libraries").glob("*"))
+
+
+def test_where_the_systems_compiler_is_too_old_zigs_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "bin/cc"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho 'cannot compile this' >&2\nexit 1\n")
+    old.chmod(0o755)
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(old.parent), prepend=":")
+    monkeypatch.setattr(build, "LIBRARIES", tmp_path / "libraries")
+    assert ctypes.CDLL(str(build.build())).infer
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(build, "LIBRARIES", tmp_path / "others")
+    with pytest.raises(UserError, match=r"cannot compile this\n(?s:.*)train.backend to torch"):
+        build.build()
 
 
 def test_built_again_when_the_source_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

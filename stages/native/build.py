@@ -31,21 +31,26 @@ LEVELS = {
 }
 
 
-def compiler() -> list[str]:
-    """The command for the C compiler: $CC, else cc, else Zig's from the package ziglang.
+def compilers() -> list[list[str]]:
+    """The commands for C compilers that may serve, the first choice first: $CC alone where it is set, else cc, then
+    Zig's from the package ziglang, for a cc that is too old.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none, or $CC is no command.
     """
-    if command := os.environ.get("CC"):
-        return shlex.split(command)
-    if path := shutil.which("cc"):
-        return [path]
+    if command := os.environ.get("CC", "").strip():
+        try:
+            return [shlex.split(command)]
+        except ValueError as error:
+            raise UserError(f"The environment variable CC is no command: {command!r} ({error}).") from None
+    found = [[path]] if (path := shutil.which("cc")) else []
     if importlib.util.find_spec("ziglang"):
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise UserError(
-        "No C compiler for the native backend: install one (Debian, Ubuntu: apt install gcc) or `pip install ziglang`, "
-        "or set train.backend to torch in params.yaml."
-    )
+        found.append([sys.executable, "-m", "ziglang", "cc"])
+    if not found:
+        raise UserError(
+            "No C compiler for the native backend: install one (Debian, Ubuntu: apt install gcc) or "
+            "`pip install ziglang`, or set train.backend to torch in params.yaml."
+        )
+    return found
 
 
 def processor_levels() -> list[str]:
@@ -72,7 +77,7 @@ def target_flags(command: list[str], level: str) -> list[str]:
 
 def compile_library(command: list[str], flags: list[str], library: Path) -> None:
     """Compiles MAIN to `library`, which is not there or whole at any moment. Raises UserError with what the compiler
-    says where it fails or the folder cannot be written to."""
+    says where it fails, where there is none of that name, or where the folder cannot be written to."""
     unfinished = library.with_name(f"{library.name}.{platform.node()}-{os.getpid()}")  # others may share the folder
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +88,7 @@ def compile_library(command: list[str], flags: list[str], library: Path) -> None
     except subprocess.CalledProcessError as error:
         raise UserError(f"{' '.join(error.cmd)} failed:\n{error.stderr}") from None
     except OSError as error:
-        raise UserError(f"The native backend could not be built into {library.parent}: {error}") from None
+        raise UserError(f"`{shlex.join(command)}` could not build {library}: {error}") from None
 
 
 def build() -> Path:
@@ -92,10 +97,19 @@ def build() -> Path:
     asked_for = " ".join([*FLAGS, level, os.environ.get("CC", "")])
     digest = hashlib.sha256(b"\0".join([*(path.read_bytes() for path in SOURCES), asked_for.encode()])).hexdigest()
     library = LIBRARIES / f"native-{digest[:16]}.so"
-    if not library.exists():
-        command = compiler()
-        compile_library(command, [*FLAGS, *target_flags(command, level)], library)
-    return library
+    if library.exists():
+        return library
+    failures = []
+    for command in compilers():
+        try:
+            compile_library(command, [*FLAGS, *target_flags(command, level)], library)
+            return library
+        except UserError as error:
+            failures.append(str(error))
+    raise UserError(
+        "\n".join(failures) + "\nThe native backend takes gcc 12 or later, or clang: install one, name it in the "
+        "environment variable CC, or set train.backend to torch in params.yaml."
+    )
 
 
 if __name__ == "__main__":
