@@ -12,8 +12,9 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from replication.results import Replicates, load_plan, read_replicates
+from stages.errors import UserError
 from stages.files import write_json
-from stages.params import PARAMS
+from stages.params import PARAMS, load_params
 from stages.paths import CURVES, METRICS
 from stages.scratch import copies, reproduce
 
@@ -38,6 +39,12 @@ def deviation(replicates: Replicates) -> float:
 
 
 def main() -> None:
+    settings = load_params().train
+    if settings.backend != "native" or settings.schedule != "constant":
+        raise UserError(
+            f"train.backend is {settings.backend} and train.schedule {settings.schedule} in params.yaml; compared with "
+            "are the first epochs of a study whose backend is native and whose schedule is constant."
+        )
     plan = load_plan()
     replicates = read_replicates(plan)[plan.learning_rate]
     with copies() as [folder]:

@@ -63,8 +63,9 @@ def reference(workers: int, batch: int) -> Contender:
     with tempfile.TemporaryDirectory() as folder:  # torchvision reads the files once, here
         raw = Path(folder) / "FashionMNIST/raw"
         raw.mkdir(parents=True)
-        for packed in RAW.glob("*.gz"):
-            (raw / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+        for path in RAW.glob("*-ubyte*"):  # packed or not
+            content = path.read_bytes()
+            (raw / path.stem).write_bytes(gzip.decompress(content) if path.suffix == ".gz" else content)
         training = fashion_mnist(folder, train=True, transform=transform)
         test = fashion_mnist(folder, train=False, transform=transform)
     cut = round(0.8 * len(training))  # the first four fifths train, the rest validates

@@ -4,9 +4,11 @@ The contenders take turns, each round in new processes, so that a change of the 
 figures are medians over rounds, and the ratios are medians of the ratios within a round. -> metrics/benchmark.json
 """
 
+import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -18,16 +20,19 @@ from typing import Any
 import torch
 
 from benchmarks.study import study_seconds
+from stages.errors import UserError
 from stages.files import write_json
-from stages.params import load_params
+from stages.native.build import compilers, processor_level
+from stages.params import BASELINE, Params, load_params, technique_settings
 from stages.paths import METRICS
 
 ROUNDS = 5
+CORES = len(os.sched_getaffinity(0))
+WORKERS = sorted({0, 1, 2, CORES})  # of the usual loop; the quickest counts
 # Contender -> share of an epoch that is timed.
 SHARES = {
-    "reference-0": 0.1,
-    "reference-1": 0.3,  # lest the start of the worker processes, once an epoch, weigh too much
-    "reference-2": 0.3,
+    # lest the start of the worker processes, once an epoch, weigh too much
+    **{f"reference-{workers}": 0.3 if workers else 0.1 for workers in WORKERS},
     "torch": 0.2,
     "jax": 0.2,
     "keras": 0.2,
@@ -37,11 +42,13 @@ SHARES = {
     "native-weight_decay": 1.0,
     "peak": 1.0,
 }
+# What the other loops have written in.
+COMPARED = {"subset": 1.0, "validation_fraction": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0}
+COMPARED |= {"schedule": "constant", "label_smoothing": 0.0, "batch_norm": False, "dropout": 0.0, "device": "cpu"}
 BATCH = 64
 BATCHES = (16, 64, 256, 1024)
 # Whole batches of any of these sizes, lest what is timed be the compiling for a smaller last one.
 SCALED = {"torch": 5_120 / 48_000, "jax": 10_240 / 48_000, "native": 20_480 / 48_000}
-SCALED_REFERENCE = 5_120 / 48_000
 SCALED_ROUNDS = 3
 MILLION = 1e6
 
@@ -110,8 +117,7 @@ def by_batch_size(shares: dict[str, float]) -> dict[str, Figures]:
 def by_cores(shares: dict[str, float]) -> dict[str, Figures]:
     """Epochs a minute, for each contender and number of cores. Ours are as many trainings as there are cores, side by
     side; what has threads of its own is one training that may use them all."""
-    available = len(os.sched_getaffinity(0))
-    counts = sorted({available, *(2**power for power in range(available.bit_length()))})
+    counts = sorted({CORES, *(2**power for power in range(CORES.bit_length()))})
     rounds = []
     for _ in range(SCALED_ROUNDS):
         rates: dict[str, Figures] = {name: {} for name in shares}
@@ -127,7 +133,7 @@ def by_cores(shares: dict[str, float]) -> dict[str, Figures]:
 def by_compiler() -> Figures:
     """Seconds of our epoch, as each compiler that is here built the C code."""
     commands = {name: path for name in ("gcc", "clang") if (path := shutil.which(name))}
-    commands["zig"] = f"{sys.executable} -m ziglang cc"
+    commands["zig"] = shlex.join([sys.executable, "-m", "ziglang", "cc"])
     rounds = []
     for _ in range(SCALED_ROUNDS):
         rounds.append({name: timed("native", 1.0, BATCH, CC=command)[0]["epoch"] for name, command in commands.items()})
@@ -145,15 +151,38 @@ def study_beside(reference: str) -> Figures:
     return seconds | {"usual loop": epochs * (before + after) / 2}
 
 
+def require_what_is_compared(params: Params) -> None:
+    """Raises UserError where params.yaml has other data or settings than those that the other loops are written for."""
+    found = params.data.model_dump() | technique_settings(params, BASELINE).model_dump()
+    for name, value in COMPARED.items():
+        if found[name] != value:
+            raise UserError(
+                f"{name} of {BASELINE} is {found[name]} in params.yaml, but the loops that the benchmark compares with "
+                f"are written for {value}. Set it so for the benchmark, or run it in a fresh clone."
+            )
+    for name in SHARES:
+        if name.startswith("native-"):
+            technique_settings(params, name.removeprefix("native-"))
+
+
 def machine() -> dict[str, Any]:
     names = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    return {"processor": names[0] if names else platform.machine(), "cores": len(os.sched_getaffinity(0)), **versions}
+    asked = subprocess.run([*compilers()[0], "--version"], check=True, capture_output=True, text=True)
+    return {
+        "processor": names[0] if names else platform.machine(),
+        "cores": CORES,
+        "vectors": processor_level() or "the architecture's own",
+        "compiler": asked.stdout.splitlines()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{name: importlib.metadata.version(name) for name in ("jax", "keras")},
+    }
 
 
 def main() -> None:
+    require_what_is_compared(load_params())
     rounds = epochs(ROUNDS)
     seconds = {name: medians([of_round[name] for of_round in rounds]) for name in SHARES}
     best = min((name for name in SHARES if name.startswith("reference")), key=lambda name: seconds[name]["epoch"])
@@ -161,14 +190,13 @@ def main() -> None:
     def ratio(slower: str, faster: str) -> float:
         return round(statistics.median(r[slower]["epoch"] / r[faster]["epoch"] for r in rounds), 2)
 
-    scaled = {best: SCALED_REFERENCE, **SCALED}
     parts = medians([python("benchmarks.breakdown") for _ in range(SCALED_ROUNDS)])
     print(f"parts of an epoch: {parts}", flush=True)
-    compilers = by_compiler()
-    print(f"seconds of our epoch, by compiler: {compilers}", flush=True)
-    per_image = by_batch_size(scaled)
+    seconds_by_compiler = by_compiler()
+    print(f"seconds of our epoch, by compiler: {seconds_by_compiler}", flush=True)
+    per_image = by_batch_size({best: SHARES[best], **SCALED})
     print(f"microseconds an image: {per_image}", flush=True)
-    per_minute = by_cores(scaled)
+    per_minute = by_cores({name: SHARES[name] for name in (best, *SCALED)})
     print(f"epochs a minute: {per_minute}", flush=True)
     study = study_beside(best)
     content = {
@@ -184,7 +212,7 @@ def main() -> None:
             f"study by {best} / study": round(study["usual loop"] / study["study"], 2),
         },
         "parts_of_an_epoch": parts,
-        "seconds_per_epoch_by_compiler": compilers,
+        "seconds_per_epoch_by_compiler": seconds_by_compiler,
         "microseconds_per_image": per_image,
         "epochs_per_minute": per_minute,
         "seconds": {name: round(value, 2) for name, value in study.items()},

@@ -19,7 +19,7 @@ from benchmarks.contenders import Contender, ours, peak, reference
 from stages.model import LeNet5, parameter_count
 from stages.params import BASELINE
 
-WARM_UP = 0.1  # whole batches of any size, so that libraries that compile for a size of batch meet theirs
+WARM_UP = 0.1  # holds whole batches of any size, so that libraries that compile for a size of batch meet theirs
 
 
 def build(name: str, batch: int) -> Contender:

@@ -5,15 +5,21 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks import figure
+from benchmarks.run import require_what_is_compared
+from stages.errors import UserError
+from stages.params import Params
 from stages.plot import png
 from tests.conftest import ROOT
 from tests.project import Project
 
 
-@pytest.mark.parametrize("contender", ["native-dropout", "torch", "reference-0", "peak"])
+@pytest.mark.parametrize("contender", ["native-dropout", "torch", "reference-0", "peak", "jax", "keras"])
 def test_a_contender_trains_lenet_5_and_is_timed(contender: str, computed_project: Project, tmp_path: Path) -> None:
+    if contender in ("jax", "keras"):
+        pytest.importorskip("keras", reason="needs what `make benchmark` installs")
     project = computed_project.copy(tmp_path / "project")
     shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
     said = project.run("python", "-m", "benchmarks.timing", contender, "1.0", "16", "32").stdout
@@ -31,6 +37,18 @@ def test_trainings_side_by_side_wait_for_each_other(computed_project: Project, t
     failed = project.run("python", "-c", program.replace("native", "peer"), check=False)
     assert failed.returncode == 1
     assert "peer ended before it was timed." in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [("data", "subset", 0.5), ("train", "learning_rate", 0.001), ("train", "dropout", 0.2)],
+)
+def test_data_and_settings_that_the_other_loops_do_not_have_are_refused(section: str, name: str, value: float) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    require_what_is_compared(Params.model_validate(params))
+    params[section][name] = value
+    with pytest.raises(UserError, match=f"^{name} of baseline is {value} in params.yaml"):
+        require_what_is_compared(Params.model_validate(params))
 
 
 def test_the_parts_of_an_epoch_are_timed(computed_project: Project, tmp_path: Path) -> None:

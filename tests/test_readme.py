@@ -93,15 +93,23 @@ def test_the_times_in_the_readme_are_those_of_the_benchmark() -> None:
     readme = " ".join((ROOT / "README.md").read_text().split())
     benchmark = json.loads((ROOT / "metrics/benchmark.json").read_text())
     reference, seconds, ratios = benchmark["reference"], benchmark["seconds_per_epoch"], benchmark["ratios"]
-    study = f"study by {reference} / study"
+    study, by_compiler = f"study by {reference} / study", benchmark["seconds_per_epoch_by_compiler"]
+    whole = sum(benchmark["parts_of_an_epoch"].values())
+    parts = [f"{part} {100 * value / whole:.0f} %" for part, value in benchmark["parts_of_an_epoch"].items()]
     for words in (
         f"{seconds['native']['epoch']:.1f} s on one core",
         f"against) {seconds['torch']['epoch']:.1f} s; in the usual loop",
         f"{seconds[reference]['epoch']:.1f} s, {ratios[f'{reference} / native']:.1f} times as long; in JAX",
         f"{seconds['jax']['epoch']:.1f} s, and in Keras on JAX {seconds['keras']['epoch']:.1f} s",
+        f"DataLoader with {reference.removeprefix('reference-')} worker processes",
         f"Batch normalisation takes {ratios['native-batch_norm / native']:.2f} times",
+        f"dropout {ratios['native-dropout / native']:.2f} times",
+        f"one core would take {100 * ratios['peak / native']:.0f} % of our time",
         f"takes {benchmark['seconds']['study'] / 60:.1f} minutes; the usual loop would need {ratios[study]:.1f} times",
         f"{seconds['native']['megabytes']:.0f} MB and {seconds['native']['start']:.1f} s from its start",
+        f"nothing to do takes {benchmark['seconds']['nothing to do']:.1f} s",
+        "(" + ", ".join(f"{name} {value:.2f} s" for name, value in by_compiler.items()) + " an epoch)",
+        f"Of our epoch's time: {', '.join(parts)}.",
         benchmark["machine"]["processor"].removesuffix(" Processor"),
     ):
         assert words in readme
