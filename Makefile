@@ -115,5 +115,5 @@ $(READY): requirements.txt
 	pip="python -m pip --quiet --disable-pip-version-check install"
 	$$pip --requirement requirements.txt
 	# On a processor that the native backend does not support, backend torch is left; what this says tells so.
-	python -m stages.native.build > /dev/null || true
+	python -W ignore::RuntimeWarning -m stages.native.build > /dev/null || true
 	touch $@
