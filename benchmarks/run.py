@@ -43,8 +43,18 @@ SHARES = {
     "peak": 1.0,
 }
 # What the other loops have written in.
-COMPARED = {"subset": 1.0, "validation_fraction": 0.2, "optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.0}
-COMPARED |= {"schedule": "constant", "label_smoothing": 0.0, "batch_norm": False, "dropout": 0.0, "device": "cpu"}
+COMPARED = {
+    "subset": 1.0,
+    "validation_fraction": 0.2,
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "batch_norm": False,
+    "dropout": 0.0,
+    "device": "cpu",
+}
 BATCH = 64
 BATCHES = (16, 64, 256, 1024)
 # Whole batches of any of these sizes, lest what is timed be the compiling for a smaller last one.

@@ -17,25 +17,29 @@ from tests.conftest import ROOT
 from tests.project import Project
 
 
-@pytest.mark.parametrize("contender", ["native-dropout", "torch", "reference-0", "peak", "jax", "keras"])
-def test_a_contender_trains_lenet_5_and_is_timed(contender: str, computed_project: Project, tmp_path: Path) -> None:
-    if contender in ("jax", "keras") and not importlib.util.find_spec("keras"):
-        pytest.skip("needs what `make benchmark` installs")
+@pytest.fixture
+def benchmarked(computed_project: Project, tmp_path: Path) -> Project:
+    """A computed project with the benchmarks."""
     project = computed_project.copy(tmp_path / "project")
     shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
-    said = project.run("python", "-m", "benchmarks.timing", contender, "1.0", "16", "32").stdout
+    return project
+
+
+@pytest.mark.parametrize("contender", ["native-dropout", "torch", "reference-0", "peak", "jax", "keras"])
+def test_a_contender_trains_lenet_5_and_is_timed(contender: str, benchmarked: Project) -> None:
+    if contender in ("jax", "keras") and not importlib.util.find_spec("keras"):
+        pytest.skip("needs what `make benchmark` installs")
+    said = benchmarked.run("python", "-m", "benchmarks.timing", contender, "1.0", "16", "32").stdout
     for figures in json.loads(said):
         assert figures["epoch"] == figures["train"] + figures["evaluate"] > 0
         assert figures["start"] > 0
         assert 50 < figures["megabytes"] < 2000
 
 
-def test_trainings_side_by_side_wait_for_each_other(computed_project: Project, tmp_path: Path) -> None:
-    project = computed_project.copy(tmp_path / "project")
-    shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
+def test_trainings_side_by_side_wait_for_each_other(benchmarked: Project) -> None:
     program = "from benchmarks.run import timed_together; print(len(timed_together('native', 1.0, 2, 1)))"
-    assert project.run("python", "-c", program).stdout == "2\n"
-    failed = project.run("python", "-c", program.replace("native", "peer"), check=False)
+    assert benchmarked.run("python", "-c", program).stdout == "2\n"
+    failed = benchmarked.run("python", "-c", program.replace("native", "peer"), check=False)
     assert failed.returncode == 1
     assert "peer ended before it was timed." in failed.stderr
 
@@ -52,10 +56,8 @@ def test_data_and_settings_that_the_other_loops_do_not_have_are_refused(section:
         require_what_is_compared(Params.model_validate(params))
 
 
-def test_the_parts_of_an_epoch_are_timed(computed_project: Project, tmp_path: Path) -> None:
-    project = computed_project.copy(tmp_path / "project")
-    shutil.copytree(ROOT / "benchmarks", project.root / "benchmarks")
-    parts = json.loads(project.run("python", "-m", "benchmarks.breakdown").stdout)
+def test_the_parts_of_an_epoch_are_timed(benchmarked: Project) -> None:
+    parts = json.loads(benchmarked.run("python", "-m", "benchmarks.breakdown").stdout)
     assert list(parts) == ["gather and forward", "loss", "backward", "optimizer", "evaluation"]
     assert all(seconds > 0 for seconds in parts.values())
 
