@@ -1,7 +1,12 @@
-"""Both backends beside each other: the first epochs of the study, trained by PyTorch's own modules in a copy of the
-project, against those of the study as it is, and against what another seed changes: `make backends` ->
-metrics/backends.json
+"""Compare the two backends: `make backends` -> metrics/backends.json.
+
+The first epochs of the study, trained with PyTorch's own modules in a copy of the project, against those of the native
+backend, in standard deviations over seeds.
 """
+
+from lenet5.support.process import set_up
+
+set_up()
 
 import json
 from pathlib import Path
@@ -11,18 +16,18 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from replication.results import Replicates, load_plan, read_replicates
-from stages.errors import UserError
-from stages.files import write_json
-from stages.params import PARAMS, load_params
-from stages.paths import CURVES, METRICS
-from stages.scratch import copies, reproduce
+from commands.scratch import copies, reproduce
+from lenet5.support.errors import UserError
+from lenet5.support.files import write_json
+from lenet5.support.params import load_params
+from lenet5.support.paths import CURVES, METRICS, PARAMS
+from replication.analysis.results import Replicates, load_plan, read_replicates
 
-EPOCHS = 20  # by then all but weight decay have been at their lowest validation loss
+EPOCHS = 20  # enough for the lowest validation loss of all techniques but weight decay
 
 
 def result(curve: Path) -> dict[str, Any]:
-    """Of a training's first epochs: validation loss after the first and at its lowest, and the test accuracy there."""
+    """Return first and lowest validation loss within the first epochs of a run, and the test accuracy at the latter."""
     rows = pd.read_csv(curve).head(EPOCHS)
     best = rows.iloc[int(rows["validation_loss"].argmin())]
     return {
@@ -34,7 +39,7 @@ def result(curve: Path) -> dict[str, Any]:
 
 
 def deviation(replicates: Replicates) -> float:
-    """Standard deviation over seeds of the lowest validation loss within the first epochs."""
+    """Return the standard deviation over seeds of the lowest validation loss within the first epochs."""
     return float(np.std(replicates.curves()[:, :EPOCHS].min(axis=1), ddof=1))
 
 
@@ -42,8 +47,8 @@ def main() -> None:
     settings = load_params().train
     if settings.backend != "native" or settings.schedule != "constant":
         raise UserError(
-            f"train.backend is {settings.backend} and train.schedule {settings.schedule} in params.yaml; compared with "
-            "are the first epochs of a study whose backend is native and whose schedule is constant."
+            f"train.backend is {settings.backend} and train.schedule is {settings.schedule} in params.yaml, but this "
+            "comparison needs a study with backend native and schedule constant. Change them, or use a fresh clone."
         )
     plan = load_plan()
     replicates = read_replicates(plan)[plan.learning_rate]

@@ -1,4 +1,8 @@
-"""Where an epoch of the native backend goes, part by part, in seconds: `python -m benchmarks.breakdown`."""
+"""Time the parts of an epoch of the native backend, in seconds: `python -m benchmarks.breakdown`."""
+
+from lenet5.support.process import set_up, set_up_torch
+
+set_up()
 
 import json
 import time
@@ -6,17 +10,17 @@ import time
 import torch
 import torch.nn.functional as F
 
-from stages import process
-from stages.dataset import load_split
-from stages.params import BASELINE, load_params, technique_settings
-from stages.training import Data, build_network, build_optimizer, measure, step_optimizer
+from lenet5.data.dataset import load_data
+from lenet5.support.params import BASELINE, load_params, technique_settings
+from lenet5.training.loop import build_network, measure
+from lenet5.training.optimizer import build_optimizer, step_optimizer
 
 
 def breakdown() -> dict[str, float]:
-    """What `stages.training.training_step` and `measure` do, timed part by part in the second of two epochs."""
-    process.set_up()
+    """Return the seconds of each part of `training_step`, and of `measure`, in the second of two epochs."""
+    set_up_torch()
     settings = technique_settings(load_params(), BASELINE).model_copy(update={"backend": "native"})
-    data = Data(*(load_split(name) for name in Data._fields))
+    data = load_data()
     network = build_network(settings)
     optimizer = build_optimizer(network.parameters, settings)
     for _ in range(2):

@@ -1,34 +1,37 @@
-"""What is compared: ways to train the baseline LeNet-5 with Adam, and to evaluate it on all 70,000 images.
+"""The contenders: ways to train the baseline LeNet-5 with Adam, and to evaluate it on all 70,000 images.
 
-Ours, the usual loop, and the bare arithmetic; of other libraries each has a file of its own, `peer_<library>.py`.
+Ours, a standard PyTorch loop, and the arithmetic alone. Each other library has its own file, `peer_<library>.py`.
 """
 
 import gzip
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from stages import process
-from stages.dataset import load_split, take
-from stages.model import LeNet5, parameter_count
-from stages.params import load_params, technique_settings
-from stages.paths import RAW
-from stages.sources import torchvision_fashion_mnist
-from stages.training import Data, build_network, build_optimizer, measure, train_epoch, training_step
+from lenet5.data.dataset import Data, load_data
+from lenet5.network.model import LeNet5, parameter_count
+from lenet5.preparation.prepare import take
+from lenet5.support.params import load_params, technique_settings
+from lenet5.support.paths import RAW
+from lenet5.support.process import set_up_torch
+from lenet5.training.loop import build_network, measure, train_epoch, training_step
+from lenet5.training.optimizer import build_optimizer
 
 
 class Scores(NamedTuple):
+    """Mean cross-entropy in nats and accuracy as a fraction."""
+
     train_loss: float
     test_accuracy: float
 
 
 class Contender(NamedTuple):
-    """`train` makes one pass over a share of the training images; `evaluate` judges by that share of the training, the
-    validation and the test images."""
+    """`train(share)` trains once on a share of the training images; `evaluate(share)` evaluates on that share of the
+    training, validation and test images."""
 
     parameters: int
     training_images: int
@@ -37,10 +40,10 @@ class Contender(NamedTuple):
 
 
 def ours(backend: str, technique: str, batch: int) -> Contender:
-    """The study's own training and evaluation, on one core."""
-    process.set_up()
+    """Return the study's own training and evaluation, on one core."""
+    set_up_torch()
     settings = technique_settings(load_params(), technique).model_copy(update={"backend": backend, "batch_size": batch})
-    data = Data(*(load_split(name) for name in Data._fields))
+    data = load_data()
     network = build_network(settings)
     step = training_step(network, build_optimizer(network.parameters, settings), data.train, settings)
 
@@ -54,8 +57,24 @@ def ours(backend: str, technique: str, batch: int) -> Contender:
     return Contender(parameter_count(network.model), len(data.train.labels), train, evaluate)
 
 
+def torchvision_fashion_mnist() -> Any:
+    """Return torchvision's FashionMNIST class, even if torchvision's compiled operators do not match torch.
+
+    PyPI's torchvision is linked against a CUDA torch. Next to a CPU-only torch its operators are not registered and the
+    import stops at `torchvision::nms`. The data sets use none of them: declaring their schemas is enough.
+    """
+    try:
+        from torchvision.datasets import FashionMNIST  # noqa: PLC0415
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision.datasets import FashionMNIST  # noqa: PLC0415
+    return FashionMNIST
+
+
 def reference(workers: int, batch: int) -> Contender:
-    """The usual loop, as tutorials have it: torchvision's data set, PIL transforms, DataLoader, eager, all cores."""
+    """Return a standard PyTorch loop: torchvision's data set, PIL transforms, DataLoader, eager mode, all cores."""
     fashion_mnist = torchvision_fashion_mnist()
     from torchvision import transforms  # noqa: PLC0415
 
@@ -63,7 +82,7 @@ def reference(workers: int, batch: int) -> Contender:
     with tempfile.TemporaryDirectory() as folder:  # torchvision reads the files once, here
         raw = Path(folder) / "FashionMNIST/raw"
         raw.mkdir(parents=True)
-        for path in RAW.glob("*-ubyte*"):  # packed or not
+        for path in RAW.glob("*-ubyte*"):  # compressed or not
             content = path.read_bytes()
             (raw / path.stem).write_bytes(gzip.decompress(content) if path.suffix == ".gz" else content)
         training = fashion_mnist(folder, train=True, transform=transform)
@@ -109,11 +128,14 @@ def reference(workers: int, batch: int) -> Contender:
 
 
 def peak() -> Contender:
-    """The arithmetic alone: as many operations as an epoch takes, as products of 1024 x 1024 matrices on one core. No
-    network, so no parameters and no scores."""
+    """Return the arithmetic alone: the operations of an epoch, as products of 1024 x 1024 matrices on one core.
+
+    There is no network, so it has no parameters and no scores.
+    """
     torch.set_num_threads(1)
     a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
-    # Multiply-adds an image forward: C1, C3, C5, F6, output. Backward: twice that, but for C1, whose input needs none.
+    # Multiply-adds per image in the forward pass: C1, C3, C5, F6, output. The backward pass has twice as many, except
+    # for C1, whose input needs no gradient.
     layers = [28 * 28 * 6 * 25, 10 * 10 * 16 * 150, 400 * 120, 120 * 84, 84 * 10]
 
     def products(multiply_adds: float) -> None:

@@ -1,4 +1,8 @@
-"""The benchmark drawn: metrics/benchmark.json -> metrics/benchmark.png."""
+"""Draw the benchmark: metrics/benchmark.json -> metrics/benchmark.png."""
+
+from lenet5.support.process import set_up
+
+set_up()
 
 import json
 from typing import Any
@@ -7,25 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from stages.files import write_atomically
-from stages.paths import METRICS
-from stages.plot import COLOURS, DASHES, MARKERS, WIDTH, png
+from lenet5.report.figures import COLOURS, DASHES, MARKERS, WIDTH, png
+from lenet5.support.files import write_atomically
+from lenet5.support.paths import METRICS
 
 NAMES = {
     "native": "ours, C",
     "torch": "ours, PyTorch",
     "jax": "JAX",
     "keras": "Keras on JAX",
-    "peak": "bare arithmetic",
+    "peak": "arithmetic alone",
 }
 
 
 def draw(benchmark: dict[str, Any]) -> Figure:
-    """Seconds of an epoch, the cost of an image against the size of the batch, and epochs a minute against cores."""
+    """Return seconds per epoch, microseconds per image by batch size, and epochs per minute by cores."""
     figure = Figure(figsize=(WIDTH, 7), layout="constrained")
     grid = figure.add_gridspec(2, 2)
     epoch, left, right = (figure.add_subplot(cell) for cell in (grid[0, :], grid[1, 0], grid[1, 1]))
-    names = NAMES | {benchmark["reference"]: "usual loop"}
+    names = NAMES | {benchmark["reference"]: "standard loop"}
     _bars(epoch, {names[name]: f for name, f in benchmark["seconds_per_epoch"].items() if name in names})
     for axis, key in ((left, "microseconds_per_image"), (right, "epochs_per_minute")):
         for place, (name, by) in enumerate(benchmark[key].items()):
@@ -39,10 +43,10 @@ def draw(benchmark: dict[str, Any]) -> Figure:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(alpha=0.3)
-    left.set_xlabel("images in a batch")
-    left.set_ylabel("training on an image, microseconds")
+    left.set_xlabel("batch size")
+    left.set_ylabel("training, microseconds per image")
     right.set_xlabel("cores")
-    right.set_ylabel("epochs a minute")
+    right.set_ylabel("epochs per minute")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     about = benchmark["machine"]
     figure.suptitle(f"LeNet-5, {about['cores']} cores of an {about['processor']}", fontsize="medium")
@@ -57,7 +61,7 @@ def _bars(axis: Axes, seconds: dict[str, dict[str, float]]) -> None:
     axis.bar_label(bars, [f" {seconds[name]['epoch']:.1f}" for name in ordered])
     axis.margins(x=0.08)
     axis.invert_yaxis()
-    axis.set_xlabel("seconds of an epoch, batches of 64; ours and bare arithmetic on one core, the others on all")
+    axis.set_xlabel("seconds per epoch, batch size 64; ours and the arithmetic alone on one core, the others on all")
     axis.legend()
 
 

@@ -1,6 +1,6 @@
-"""LeNet-5 in JAX: the images stay on the device as bytes, and a training step, from picking the batch to Adam, is one
-compiled function. On a CPU XLA runs a convolution inside `lax.scan` without its threads, so the loop over steps is
-Python's; between the steps it waits for nothing.
+"""LeNet-5 in JAX. The images stay on the device as bytes, and a training step, from selecting the batch to Adam, is one
+compiled function. On a CPU, XLA runs a convolution inside `lax.scan` without its threads, so the loop over steps is in
+Python; it never waits between steps.
 """
 
 from functools import partial
@@ -13,15 +13,15 @@ import optax
 from jax import lax
 
 from benchmarks.contenders import Contender, Scores
-from stages.dataset import Split, load_split
+from lenet5.data.dataset import Split, load_split
 
-EVALUATED = 200  # images at a time; shares of 0.1, 0.2 and 1.0 are multiples, so that nothing is compiled for a rest
+EVALUATED = 200  # images; shares of 0.1, 0.2 and 1.0 are multiples, so that no smaller batch is compiled
 
 Parameters = list[tuple[Any, Any]]
 
 
 def initial(key: Any) -> Parameters:
-    """Weights and biases as PyTorch draws them."""
+    """Return weights and biases, distributed as PyTorch's."""
     shapes = [(5, 5, 1, 6), (5, 5, 6, 16), (400, 120), (120, 84), (84, 10)]
     draw = partial(jax.random.uniform, minval=-1, maxval=1)
     parameters = []
@@ -33,7 +33,7 @@ def initial(key: Any) -> Parameters:
 
 
 def block(maps: Any, weight: Any, bias: Any) -> Any:
-    """Convolution, ReLU, 2x2 average pooling: N x H x H x C to N x P x P x K, where P = (H - 4) / 2."""
+    """Return convolution, ReLU, 2x2 average pooling: N x H x H x C to N x P x P x K, where P = (H - 4) / 2."""
     maps = lax.conv_general_dilated(maps, weight, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     n, height, width, channels = maps.shape
     return jax.nn.relu(maps + bias).reshape(n, height // 2, 2, width // 2, 2, channels).mean((2, 4))
@@ -64,7 +64,7 @@ def contender(batch_size: int) -> Contender:
         return optax.apply_updates(parameters, change), state
 
     def judge(parameters: Parameters, images: Any, labels: Any, batch: Any) -> tuple[Any, Any]:
-        """Summed loss and number of right answers."""
+        """Return the summed loss and the number of correct predictions."""
         logits, labels = logits_of(parameters, images[batch]), labels[batch]
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.sum(), (logits.argmax(1) == labels).sum()
@@ -94,5 +94,5 @@ def contender(batch_size: int) -> Contender:
 
 
 def on_device(split: Split) -> tuple[Any, Any]:
-    """Images, uint8 N x 32 x 32 x 1, and labels."""
+    """Return images, uint8 N x 32 x 32 x 1, and labels."""
     return jnp.asarray(split.images.permute(0, 2, 3, 1).numpy()), jnp.asarray(split.labels.int().numpy())

@@ -1,4 +1,4 @@
-"""LeNet-5 in Keras, on JAX: `compile`, `fit` and `evaluate` as its guides have them, on arrays in memory."""
+"""LeNet-5 in Keras, on JAX: `compile`, `fit` and `evaluate` as in its guides, on arrays in memory."""
 
 import os
 
@@ -8,7 +8,8 @@ import keras
 from keras import layers
 
 from benchmarks.contenders import Contender, Scores
-from stages.dataset import load_split, take
+from lenet5.data.dataset import load_split
+from lenet5.preparation.prepare import take
 
 
 def contender(batch_size: int) -> Contender:

@@ -1,8 +1,12 @@
-"""The study's speed beside that of the usual loop and of other libraries: `make benchmark`.
+"""Time the study next to a standard PyTorch loop and other libraries: `make benchmark`.
 
-The contenders take turns, each round in new processes, so that a change of the machine's speed meets all of them; the
-figures are medians over rounds, and the ratios are medians of the ratios within a round. -> metrics/benchmark.json
+The contenders take turns, each round in new processes, so that a change of the machine's speed affects all of them.
+Results are medians over rounds, and ratios are medians of the ratios within a round. -> metrics/benchmark.json
 """
+
+from lenet5.support.process import set_up
+
+set_up()
 
 import importlib.metadata
 import json
@@ -20,18 +24,18 @@ from typing import Any
 import torch
 
 from benchmarks.study import study_seconds
-from stages.errors import UserError
-from stages.files import write_json
-from stages.native.build import compilers, processor_level
-from stages.params import BASELINE, Params, load_params, technique_settings
-from stages.paths import METRICS
+from lenet5.network.native.build import compilers, processor_level
+from lenet5.support.errors import UserError
+from lenet5.support.files import write_json
+from lenet5.support.params import BASELINE, Params, load_params, technique_settings
+from lenet5.support.paths import METRICS
 
 ROUNDS = 5
 CORES = len(os.sched_getaffinity(0))
-WORKERS = sorted({0, 1, 2, CORES})  # of the usual loop; the quickest counts
-# Contender -> share of an epoch that is timed.
+WORKERS = sorted({0, 1, 2, CORES})  # of the standard PyTorch loop; the fastest counts
+# Contender -> the share of an epoch that is timed.
 SHARES = {
-    # lest the start of the worker processes, once an epoch, weigh too much
+    # a larger share with workers, which start once per epoch
     **{f"reference-{workers}": 0.3 if workers else 0.1 for workers in WORKERS},
     "torch": 0.2,
     "jax": 0.2,
@@ -42,7 +46,7 @@ SHARES = {
     "native-weight_decay": 1.0,
     "peak": 1.0,
 }
-# What the other loops have written in.
+# The settings that are fixed in the other contenders.
 COMPARED = {
     "subset": 1.0,
     "validation_fraction": 0.2,
@@ -57,27 +61,27 @@ COMPARED = {
 }
 BATCH = 64
 BATCHES = (16, 64, 256, 1024)
-# Whole batches of any of these sizes, lest what is timed be the compiling for a smaller last one.
+# Full batches of each of these sizes, so that compilation for a smaller last batch is not timed.
 SCALED = {"torch": 5_120 / 48_000, "jax": 10_240 / 48_000, "native": 20_480 / 48_000}
 SCALED_ROUNDS = 3
 MILLION = 1e6
 
-Figures = dict[str, float]
+Numbers = dict[str, float]
 
 
 def python(*arguments: str, **environment: str) -> Any:
-    """What `python -m <arguments>` prints, as JSON."""
+    """Return what `python -m <arguments>` prints as JSON."""
     command, variables = [sys.executable, "-m", *arguments], os.environ | environment
     return json.loads(subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def timed(contender: str, share: float, *batches: int, **environment: str) -> list[Figures]:
-    figures: list[Figures] = python("benchmarks.timing", contender, str(share), *map(str, batches), **environment)
-    return figures
+def timed(contender: str, share: float, *batches: int, **environment: str) -> list[Numbers]:
+    numbers: list[Numbers] = python("benchmarks.timing", contender, str(share), *map(str, batches), **environment)
+    return numbers
 
 
-def timed_together(contender: str, share: float, processes: int, cores: int) -> list[Figures]:
-    """As many processes side by side, on the first `cores` of the cores that this one may use; all start together."""
+def timed_together(contender: str, share: float, processes: int, cores: int) -> list[Numbers]:
+    """Return the results of processes side by side, on the first `cores` available cores; all start together."""
     chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
     module = [sys.executable, "-m", "benchmarks.timing", "--wait", contender, str(share), str(BATCH)]
     command = ["taskset", "--cpu-list", chosen, *module]
@@ -88,28 +92,28 @@ def timed_together(contender: str, share: float, processes: int, cores: int) -> 
         ]
         for process in started:
             if not (process.stdout and process.stdout.readline()):
-                raise SystemExit(f"{contender} ended before it was timed.")
+                raise UserError(f"{contender} ended before it was timed.")
         for process in started:
             print("go", file=process.stdin, flush=True)
         return [json.loads(process.communicate()[0])[0] for process in started]
 
 
-def medians(rounds: list[Figures]) -> Figures:
-    return {key: round(statistics.median(figures[key] for figures in rounds), 3) for key in rounds[0]}
+def medians(rounds: list[Numbers]) -> Numbers:
+    return {key: round(statistics.median(numbers[key] for numbers in rounds), 3) for key in rounds[0]}
 
 
-def epochs(rounds: int) -> list[dict[str, Figures]]:
-    """For each round and contender the seconds of an epoch."""
+def epochs(rounds: int) -> list[dict[str, Numbers]]:
+    """Return the seconds per epoch, for each round and contender."""
     results = []
     for number in range(rounds):
         results.append({name: timed(name, share, BATCH)[0] for name, share in SHARES.items()})
-        said = ", ".join(f"{name} {figures['epoch']:.2f}" for name, figures in results[-1].items())
-        print(f"seconds an epoch, round {number + 1} of {rounds}: {said}", flush=True)
+        line = ", ".join(f"{name} {numbers['epoch']:.2f}" for name, numbers in results[-1].items())
+        print(f"seconds per epoch, round {number + 1} of {rounds}: {line}", flush=True)
     return results
 
 
-def by_batch_size(shares: dict[str, float]) -> dict[str, Figures]:
-    """Microseconds that training on an image takes, for each contender and size of batch."""
+def by_batch_size(shares: dict[str, float]) -> dict[str, Numbers]:
+    """Return the microseconds per image in training, for each contender and batch size."""
     rounds = []
     for _ in range(SCALED_ROUNDS):
         rounds.append({name: timed(name, share, *BATCHES) for name, share in shares.items()})
@@ -124,24 +128,24 @@ def by_batch_size(shares: dict[str, float]) -> dict[str, Figures]:
     }
 
 
-def by_cores(shares: dict[str, float]) -> dict[str, Figures]:
-    """Epochs a minute, for each contender and number of cores. Ours are as many trainings as there are cores, side by
-    side; what has threads of its own is one training that may use them all."""
+def by_cores(shares: dict[str, float]) -> dict[str, Numbers]:
+    """Return the epochs per minute, for each contender and number of cores: for ours, one run per core, side by side;
+    for a contender with its own threads, one run that may use all cores."""
     counts = sorted({CORES, *(2**power for power in range(CORES.bit_length()))})
     rounds = []
     for _ in range(SCALED_ROUNDS):
-        rates: dict[str, Figures] = {name: {} for name in shares}
+        rates: dict[str, Numbers] = {name: {} for name in shares}
         for cores in counts:
             for name, share in shares.items():
                 processes = cores if name in ("native", "torch") else 1
                 together = timed_together(name, share, processes, cores)
-                rates[name][str(cores)] = sum(60 / figures["epoch"] for figures in together)
+                rates[name][str(cores)] = sum(60 / numbers["epoch"] for numbers in together)
         rounds.append(rates)
     return {name: medians([rates[name] for rates in rounds]) for name in shares}
 
 
-def by_compiler() -> Figures:
-    """Seconds of our epoch, as each compiler that is here built the C code."""
+def by_compiler() -> Numbers:
+    """Return the seconds of our epoch with each installed compiler."""
     commands = {name: path for name in ("gcc", "clang") if (path := shutil.which(name))}
     commands["zig"] = shlex.join([sys.executable, "-m", "ziglang", "cc"])
     rounds = []
@@ -150,25 +154,27 @@ def by_compiler() -> Figures:
     return medians(rounds)
 
 
-def study_beside(reference: str) -> Figures:
-    """The study's seconds, and those that the usual loop would need for its epochs, of which one is timed just before
-    and one just after: a machine's speed drifts within minutes."""
+def study_beside(reference: str) -> Numbers:
+    """Return the seconds of the study, and those that the standard loop would need for its epochs.
+
+    One epoch of the loop is timed just before and one just after the study, since a machine's speed drifts in minutes.
+    """
     before = timed(reference, 1.0, BATCH)[0]["epoch"]
     seconds = study_seconds()
     after = timed(reference, 1.0, BATCH)[0]["epoch"]
     params = load_params()
     epochs = sum(technique.get("epochs", params.train.epochs) for technique in params.techniques.values())
-    return seconds | {"usual loop": epochs * (before + after) / 2}
+    return seconds | {"standard loop": epochs * (before + after) / 2}
 
 
 def require_what_is_compared(params: Params) -> None:
-    """Raises UserError where params.yaml has other data or settings than those that the other loops are written for."""
+    """Raise UserError if params.yaml has other data or settings than those fixed in the other contenders."""
     found = params.data.model_dump() | technique_settings(params, BASELINE).model_dump()
     for name, value in COMPARED.items():
         if found[name] != value:
             raise UserError(
-                f"{name} of {BASELINE} is {found[name]} in params.yaml, but the loops that the benchmark compares with "
-                f"are written for {value}. Set it so for the benchmark, or run it in a fresh clone."
+                f"{name} of {BASELINE} is {found[name]} in params.yaml, but the other contenders of the benchmark use "
+                f"{value}. Change it for the benchmark, or run it in a fresh clone."
             )
     for name in SHARES:
         if name.startswith("native-"):
@@ -176,6 +182,7 @@ def require_what_is_compared(params: Params) -> None:
 
 
 def machine() -> dict[str, Any]:
+    """Return a description of this machine and its software."""
     names = [
         line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
@@ -183,7 +190,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": names[0] if names else platform.machine(),
         "cores": CORES,
-        "vectors": processor_level() or "the architecture's own",
+        "vectors": processor_level() or "the architecture's default",
         "compiler": asked.stdout.splitlines()[0],
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -203,11 +210,11 @@ def main() -> None:
     parts = medians([python("benchmarks.breakdown") for _ in range(SCALED_ROUNDS)])
     print(f"parts of an epoch: {parts}", flush=True)
     seconds_by_compiler = by_compiler()
-    print(f"seconds of our epoch, by compiler: {seconds_by_compiler}", flush=True)
+    print(f"seconds per epoch of ours, by compiler: {seconds_by_compiler}", flush=True)
     per_image = by_batch_size({best: SHARES[best], **SCALED})
-    print(f"microseconds an image: {per_image}", flush=True)
+    print(f"microseconds per image: {per_image}", flush=True)
     per_minute = by_cores({name: SHARES[name] for name in (best, *SCALED)})
-    print(f"epochs a minute: {per_minute}", flush=True)
+    print(f"epochs per minute: {per_minute}", flush=True)
     study = study_beside(best)
     content = {
         "machine": machine(),
@@ -219,7 +226,7 @@ def main() -> None:
             f"{best} / torch": ratio(best, "torch"),
             **{f"{name} / native": ratio(name, "native") for name in SHARES if name.startswith("native-")},
             "peak / native": ratio("peak", "native"),
-            f"study by {best} / study": round(study["usual loop"] / study["study"], 2),
+            f"study by {best} / study": round(study["standard loop"] / study["study"], 2),
         },
         "parts_of_an_epoch": parts,
         "seconds_per_epoch_by_compiler": seconds_by_compiler,

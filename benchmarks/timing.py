@@ -1,9 +1,13 @@
-"""One contender, timed in a process of its own: `python -m benchmarks.timing native 1.0 64` trains and evaluates on
-this share of the images, for each size of batch named, and prints the seconds that all images would take, as JSON.
+"""Time one contender in its own process: `python -m benchmarks.timing native 1.0 64`.
 
-A small share is trained and evaluated on before, so that what is timed is the steady state; what compiles does so then.
-With --wait it then says `ready` and goes on when it is given a line, so that several can start together.
+It trains and evaluates on this share of the images, for each batch size, and prints the seconds for all images as JSON.
+A small share comes first, so that the steady state is timed and libraries have compiled. With --wait it then prints
+`ready` and continues when it reads a line, so that several processes can start together.
 """
+
+from lenet5.support.process import set_up
+
+set_up()
 
 import argparse
 import importlib
@@ -16,19 +20,20 @@ import time
 import psutil
 
 from benchmarks.contenders import Contender, ours, peak, reference
-from stages.model import LeNet5, parameter_count
-from stages.params import BASELINE
+from lenet5.network.model import LeNet5, parameter_count
+from lenet5.support.errors import UserError
+from lenet5.support.params import BASELINE
 
-WARM_UP = 0.1  # holds whole batches of any size, so that libraries that compile for a size of batch meet theirs
+WARM_UP = 0.1  # contains full batches of every size, so that libraries that compile per batch size do so
 
 
 def build(name: str, batch: int) -> Contender:
-    """A contender by its name: `reference-<workers>`, `peak`, `torch`, `native`, `native-<technique>`, or the library
-    of a file peer_<library>.py."""
+    """Return a contender by name: `reference-<workers>`, `peak`, `torch`, `native`, `native-<technique>`, or a library
+    with a file peer_<library>.py."""
     kind, _, option = name.partition("-")
     if kind in ("native", "torch"):
         return ours(kind, option or BASELINE, batch)
-    # What our stages demand of the libraries, for equal bytes on every machine, is not asked of others.
+    # Only our own programs limit the libraries to AVX2, for equal bytes on every machine.
     for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"):
         os.environ.pop(variable, None)
     if kind == "reference":
@@ -40,14 +45,14 @@ def build(name: str, batch: int) -> Contender:
 
 
 def timed(name: str, share: float, batch: int, *, wait: bool) -> dict[str, float]:
-    """Seconds of training and of evaluation on all images, seconds from the start of the process to the end of the
-    first batch, and the process's memory at its highest, in MB.
+    """Return the seconds of training and of evaluation on all images, the seconds from the start of the process to the
+    end of the first batch, and the peak memory of the process in MB.
 
-    Raises SystemExit for a contender whose network is not ours or does not learn.
+    Raises UserError if the contender's network is not LeNet-5 or does not learn.
     """
     contender = build(name, batch)
     contender.train(batch / contender.training_images)
-    figures = {"start": time.time() - psutil.Process().create_time()}
+    numbers = {"start": time.time() - psutil.Process().create_time()}
     before = contender.evaluate(WARM_UP)
     contender.train(WARM_UP)
     if wait:
@@ -56,17 +61,17 @@ def timed(name: str, share: float, batch: int, *, wait: bool) -> dict[str, float
     for part, work in (("train", contender.train), ("evaluate", contender.evaluate)):
         started = time.perf_counter()
         work(share)
-        figures[part] = (time.perf_counter() - started) / share
-    figures["epoch"] = figures["train"] + figures["evaluate"]
-    figures["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        numbers[part] = (time.perf_counter() - started) / share
+    numbers["epoch"] = numbers["train"] + numbers["evaluate"]
+    numbers["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     after = contender.evaluate(WARM_UP)
     expected = parameter_count(LeNet5(batch_norm=name.endswith("batch_norm")))
     if name != "peak" and (contender.parameters != expected or not after.train_loss < before.train_loss):
-        raise SystemExit(
+        raise UserError(
             f"{name} does not train LeNet-5: it has {contender.parameters} parameters of {expected}, and its loss "
             f"went from {before.train_loss:.3f} to {after.train_loss:.3f}."
         )
-    return figures
+    return numbers
 
 
 if __name__ == "__main__":

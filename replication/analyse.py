@@ -1,22 +1,32 @@
-"""What the replicates say: metrics/replicates -> metrics/replication.{json,csv,md} and metrics/replication/*.png.
+"""Analyse the replicates: metrics/replicates -> metrics/replication.{json,csv,md} and metrics/replication/.
 
-The plan of the analysis stands in README.md, and was there before the results.
+The plan of the analysis, committed before the results, is docs/analysis-plan.md.
 """
+
+from lenet5.support.process import set_up
+
+set_up()
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import percentileofscore
 
-from replication import figures
-from replication.results import Outcome, Plan, Replicates, load_plan, read_replicates
-from replication.statistics import bca_interval, compare, crossed_intervals, describe, holm
-from stages.files import write_atomically, write_json
-from stages.params import BASELINE, DocumentFigures, load_params
-from stages.paths import METRICS
-from stages.summary import p_value_text, table
+from lenet5.report.tables import markdown, p_value_text
+from lenet5.support.files import write_atomically, write_json
+from lenet5.support.params import BASELINE, ReportedAccuracies, load_params
+from lenet5.support.paths import METRICS
+from replication.analysis import figures
+from replication.analysis.results import Outcome, Plan, Replicates, load_plan, read_replicates
+from replication.analysis.statistics import (
+    bca_interval,
+    compare,
+    crossed_intervals,
+    describe,
+    holm,
+    proportion_interval,
+)
 
 # Accuracies and calibration errors in percent, losses in nats.
 OUTCOMES: dict[str, Outcome] = {
@@ -29,17 +39,22 @@ OUTCOMES: dict[str, Outcome] = {
 PRIMARY = "test_accuracy"
 SECONDARY = ("test_loss", "calibration_error")
 SIGNIFICANT = 0.05
+# Every accuracy that the exercise reports is a multiple of 1/1615, so it was measured on as many images.
+EXERCISE_IMAGES = 1_615
+FOLDER = METRICS / "replication"
+HEADER = ["technique", "learning rate", "seeds", "test accuracy % (95 %)", "SD", "worst", "test loss"]
+HEADER += ["to baseline, points (95 %)", "new images too", "p (Holm)", "better run", "verdict"]
 
 
 def verdict(p_value: float, difference: float, equivalence_p: float | None) -> str:
-    """What the plan lets one say of a technique."""
+    """Return the verdict of the analysis plan on a technique."""
     if p_value < SIGNIFICANT:
         return "helps" if difference > 0 else "hurts"
     return "no difference" if equivalence_p is not None and equivalence_p < SIGNIFICANT else "open"
 
 
 def against_baseline(replicates: dict[str, Replicates], margin: float) -> dict[str, dict[str, Any]]:
-    """Each technique that can be compared, seed by seed, over the seeds with which neither diverged."""
+    """Return the comparison of each technique with the baseline, paired by seed, where neither of the two diverged."""
     baseline = replicates[BASELINE]
     common = {
         technique: [seed for seed in baseline.by_seed if seed in ours.by_seed]
@@ -72,9 +87,9 @@ def against_baseline(replicates: dict[str, Replicates], margin: float) -> dict[s
 
 
 def analyse(
-    replicates: dict[float, dict[str, Replicates]], plan: Plan, document: dict[str, DocumentFigures]
+    replicates: dict[float, dict[str, Replicates]], plan: Plan, exercise: dict[str, ReportedAccuracies]
 ) -> list[dict[str, Any]]:
-    """A row for each technique at each learning rate."""
+    """Return one row for each technique at each learning rate."""
     rows = []
     for rate, techniques in replicates.items():
         compared = against_baseline(techniques, plan.equivalence_points)
@@ -82,36 +97,65 @@ def analyse(
             row: dict[str, Any] = {"learning_rate": rate, "technique": technique, "failures": ours.failures}
             if len(ours.by_seed) > 1:
                 row |= {name: describe(ours.values(of)) for name, of in OUTCOMES.items()}
-                if technique in document:
-                    reported = document[technique].test
-                    percentile = percentileofscore(ours.values(OUTCOMES[PRIMARY]), reported, kind="mean")
-                    row["document"] = {"test_accuracy": reported, "percentile": float(percentile)}
+            if rate == plan.learning_rate and technique in exercise:
+                accuracy = exercise[technique].test
+                interval = proportion_interval(accuracy / 100, EXERCISE_IMAGES)
+                row["exercise"] = {"test_accuracy": accuracy, "interval": [100 * bound for bound in interval]}
             rows.append(row | {"against_baseline": compared.get(technique)})
     return rows
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table for people."""
-    header = ["technique", "learning rate", "seeds", "test accuracy % (95 %)", "SD", "worst", "test loss"]
-    header += ["to baseline, points (95 %)", "new images too", "p (Holm)", "better training", "verdict"]
-    lines = [header]
-    for row in rows:
-        line = [row["technique"], str(row["learning_rate"])]
-        accuracy, compared = row.get("test_accuracy"), row["against_baseline"]
-        if accuracy:
-            line += [str(accuracy["n"]), f"{accuracy['mean']:.2f} {_range(accuracy['interval'])}"]
-            line += [f"{accuracy['standard_deviation']:.2f}", f"{accuracy['worst']:.2f}"]
-            line += [f"{row['test_loss']['mean']:.4f}"]
-        else:
-            line += [f"{row['failures']} diverged", "", "", "", ""]
-        if compared:
-            line += [f"{compared['difference']:+.2f} {_range(compared['interval'], '+')}"]
-            line += [_range(compared["interval_new_images"], "+"), p_value_text(compared["sign_flip_p_holm"])]
-            line += [f"{100 * compared['improvement']['probability']:.0f} %", compared["verdict"]]
-        else:
-            line += [""] * 5
-        lines.append(line)
-    return table(lines)
+def preferred_rates(replicates: dict[float, dict[str, Replicates]]) -> dict[str, int]:
+    """Return, for each learning rate, how many pairs of technique and seed have their lowest validation loss there."""
+    by_rate = {
+        rate: {
+            (technique, seed): run["validation_loss"]
+            for technique, ours in techniques.items()
+            for seed, run in ours.by_seed.items()
+        }
+        for rate, techniques in replicates.items()
+    }
+    common = set.intersection(*(set(losses) for losses in by_rate.values()))
+    preferred = [min(by_rate, key=lambda rate: by_rate[rate][pair]) for pair in common]
+    return {str(rate): preferred.count(rate) for rate in by_rate}
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Return a row of the full Markdown table."""
+    line = [row["technique"], str(row["learning_rate"])]
+    accuracy, compared = row.get("test_accuracy"), row["against_baseline"]
+    if accuracy:
+        line += [str(accuracy["n"]), f"{accuracy['mean']:.2f} {_range(accuracy['interval'])}"]
+        line += [f"{accuracy['standard_deviation']:.2f}", f"{accuracy['worst']:.2f}"]
+        line += [f"{row['test_loss']['mean']:.4f}"]
+    else:
+        line += [f"{row['failures']} diverged", "", "", "", ""]
+    if not compared:
+        return line + [""] * 5
+    line += [f"{compared['difference']:+.2f} {_range(compared['interval'], '+')}"]
+    line += [_range(compared["interval_new_images"], "+"), p_value_text(compared["sign_flip_p_holm"])]
+    return [*line, f"{100 * compared['improvement']['probability']:.0f} %", compared["verdict"]]
+
+
+def overview(rows: list[dict[str, Any]]) -> str:
+    """Return the short Markdown table: the difference to the baseline at each learning rate, and the verdict."""
+    rates = list(dict.fromkeys(row["learning_rate"] for row in rows))
+    lines = []
+    for technique in dict.fromkeys(row["technique"] for row in rows):
+        of_rate = [row for row in rows if row["technique"] == technique]
+        verdicts: dict[str, list[str]] = {
+            row["against_baseline"]["verdict"]: [] for row in of_rate if row["against_baseline"]
+        }
+        line = [technique]
+        for row in of_rate:
+            if compared := row["against_baseline"]:
+                verdicts[compared["verdict"]].append(f"{row['learning_rate']}")
+                line.append(f"{compared['difference']:+.2f} {_range(compared['interval'], '+')}")
+            else:
+                line.append(f"{row['test_accuracy']['mean']:.2f} %" if "test_accuracy" in row else "diverged")
+        words = [f"{verdict} at {' and '.join(of_verdict)}" for verdict, of_verdict in verdicts.items()]
+        lines.append([*line, ", ".join(words)])
+    return markdown(["technique", *(f"learning rate {rate}" for rate in rates), "verdict"], lines)
 
 
 def _range(interval: list[float], sign: str = "") -> str:
@@ -119,7 +163,7 @@ def _range(interval: list[float], sign: str = "") -> str:
 
 
 def flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The row's leaves with their full names; an interval is two."""
+    """Yield the leaves of a row with their full names; an interval has two."""
     for key, value in row.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
@@ -130,15 +174,19 @@ def flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def main() -> None:
-    plan, document = load_plan(), load_params().document
+    plan, exercise = load_plan(), load_params().exercise
     replicates = read_replicates(plan)
-    rows = analyse(replicates, plan, document)
-    write_json(METRICS / "replication.json", {"plan": plan.model_dump(), "results": rows})
+    rows = analyse(replicates, plan, exercise)
+    content = {"plan": plan.model_dump(), "preferred_by_validation": preferred_rates(replicates), "results": rows}
+    write_json(METRICS / "replication.json", content)
     csv = pd.DataFrame([dict(flat(row)) for row in rows]).to_csv(index=False, lineterminator="\n", float_format="%.6g")
     write_atomically(METRICS / "replication.csv", csv.encode())
-    write_atomically(METRICS / "replication.md", markdown(rows).encode())
-    figures.draw(replicates, rows, plan.equivalence_points)
-    print(markdown(rows))
+    table = markdown(HEADER, [cells(row) for row in rows])
+    write_atomically(METRICS / "replication.md", table.encode())
+    write_atomically(FOLDER / "overview.md", overview(rows).encode())
+    for name, png in figures.draw(replicates, rows, plan).items():
+        write_atomically(FOLDER / f"{name}.png", png)
+    print(table)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,58 @@
-"""One replicate: train and evaluate a technique with a seed and a learning rate of its own.
+"""Compute one replicate: a run and its evaluation, with a seed and a learning rate of its own.
 
 `python -m replication.replicate dropout 3 0.01` -> metrics/replicates/0.01/dropout-3.json
 
-The code is the study's, and so are the settings in params.yaml; the seed, which changes the split too, and the learning
-rate are the replicate's. Only figures are kept, no model.
+Code and settings are those of the study. The seed, which also draws the validation split, and the learning rate belong
+to the replicate. Only metrics are kept, no model.
 """
 
+from lenet5.support.process import set_up, set_up_torch
+
+set_up()
+
 import argparse
-import base64
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
-
-from stages import process
-from stages.checkpoint import exclusive, identity
-from stages.cuda import require_gpu
-from stages.errors import DivergenceError
-from stages.evaluate import evaluate
-from stages.files import write_json
-from stages.model import parameter_count
-from stages.params import TrainSettings, load_params, technique_settings
-from stages.paths import METRICS
-from stages.prepare import prepare
-from stages.progress import Reporter
-from stages.tensors import tensors_digest
-from stages.training import Data, Progress, build_network, train
+from lenet5.data.dataset import Data
+from lenet5.data.tensors import tensors_digest
+from lenet5.network.model import parameter_count
+from lenet5.preparation.prepare import prepare
+from lenet5.preparation.sources import raw_files, raw_folder
+from lenet5.report.metrics import evaluate
+from lenet5.support.errors import DivergenceError
+from lenet5.support.files import write_json
+from lenet5.support.params import Params, TrainSettings, load_params, technique_settings
+from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_of
+from lenet5.training.cuda import require_gpu
+from lenet5.training.loop import Progress, build_network, train
+from lenet5.training.progress import Reporter
+from replication.analysis.results import REPLICATES, packed
 
 
-def packed(correct: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
-    """Bool N as text, eight a byte, the first in the highest bit; padded with zeros."""
-    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+def data_of_seed(params: Params, seed: int) -> Data:
+    """Return the data set with the validation split that `seed` draws."""
+    contents = raw_files(raw_folder(), params.data.sha256.model_dump(by_alias=True))
+    return prepare(contents, params.data.model_copy(update={"split_seed": seed}))
 
 
-def figures_of(progress: Progress, settings: TrainSettings, data: Data) -> dict[str, Any]:
-    """What a finished training is worth: the study's evaluation of the kept epoch, which test images it recognised, and
-    the curve of the validation loss."""
+def replicate(
+    settings: TrainSettings,
+    data: Data,
+    checkpoint: Checkpoint | None = None,
+    after_epoch: Callable[[Progress], object] = lambda progress: None,
+) -> dict[str, Any]:
+    """Train, and return the study's metrics of the kept epoch, which test images it classified correctly, and the
+    validation loss of every epoch. A run that diverges is a result too: its `failure`."""
+    try:
+        progress = train(settings, data, checkpoint, after_epoch)
+    except DivergenceError as error:
+        return {"failure": str(error)}
     network = build_network(settings.model_copy(update={"device": "cpu"}))
     network.model.load_state_dict(progress.best_weights)
-    figures, predictions, _confusion = evaluate(network, data._asdict())
+    metrics, predictions, _confusion = evaluate(network, data)
     return {
-        **figures,
+        **metrics,
         "chosen_epoch": progress.best.epoch,
         "parameters": parameter_count(network.model),
         "weights_sha256": tensors_digest(progress.best_weights),
@@ -51,28 +63,20 @@ def figures_of(progress: Progress, settings: TrainSettings, data: Data) -> dict[
 
 
 def main(technique: str, seed: int, learning_rate: float) -> None:
-    process.set_up()
+    set_up_torch()
     params = load_params()
     settings = technique_settings(params, technique).model_copy(update={"seed": seed, "learning_rate": learning_rate})
     if settings.device == "cuda":
         require_gpu()
-    data = Data(**prepare(params.data.model_copy(update={"split_seed": seed})))
-    name = f"{technique}-{seed}"
-    origin = {
-        "settings": settings.model_dump(),
-        "data_sha256": {split: tensors.digest() for split, tensors in data._asdict().items()},
-        "torch": torch.__version__.split("+")[0],
-    }
-    reporter = Reporter(f"{learning_rate}-{name}", settings.epochs)
-    with exclusive(f"{learning_rate}-{name}", identity(**origin)) as checkpoint:
-        try:
-            figures = figures_of(train(settings, data, checkpoint, reporter), settings, data)
-        except DivergenceError as error:
-            figures = {"failure": str(error)}  # an outcome, to be counted
-        replicate = {"technique": technique, "seed": seed, "learning_rate": learning_rate}
-        write_json(METRICS / "replicates" / str(learning_rate) / f"{name}.json", {**replicate, **figures})
+    data = data_of_seed(params, seed)
+    run = f"{learning_rate}-{technique}-{seed}"
+    reporter = Reporter(run, settings.epochs)
+    with exclusive(run, identity(origin_of(settings, data))) as checkpoint:
+        metrics = replicate(settings, data, checkpoint, reporter)
+        content = {"technique": technique, "seed": seed, "learning_rate": learning_rate, **metrics}
+        write_json(REPLICATES / str(learning_rate) / f"{technique}-{seed}.json", content)
         checkpoint.delete()
-    reporter.close("diverged" if "failure" in figures else f"test accuracy {100 * figures['test_accuracy']:.2f} %")
+    reporter.close("diverged" if "failure" in metrics else f"test accuracy {100 * metrics['test_accuracy']:.2f} %")
 
 
 if __name__ == "__main__":

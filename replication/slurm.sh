@@ -1,7 +1,7 @@
 #!/bin/bash
-# The replicates as a Slurm job array, from the project's folder: `mkdir -p logs && sbatch replication/slurm.sh`.
-# Each task takes every n-th name, in a clone of its own: README.md beside this file. Options given to sbatch,
-# such as --array=1-40 or --partition, win over these:
+# The replicates as a Slurm job array, in the project's folder: `mkdir -p logs && sbatch replication/slurm.sh`.
+# Each task computes every n-th replicate in its own clone; see docs/many-machines.md. Options given to sbatch, such
+# as --array=1-40 or --partition, override these:
 #SBATCH --job-name=replicates
 #SBATCH --array=1-16
 #SBATCH --cpus-per-task=1
@@ -12,11 +12,11 @@
 #SBATCH --output=logs/%x-%a.out
 set -eu
 
-# Where tasks keep clones, and in these the checkpoints with which a task that was killed goes on, on whichever node.
+# The clones hold the checkpoints from which a killed task resumes, on any node.
 project=$SLURM_SUBMIT_DIR
 clone=${WORKERS:-$project.workers}/$SLURM_ARRAY_TASK_ID
 
-# Each step may have been done, or half done, by the same task before it was killed; only it works in this clone.
+# The same task, killed before, may have done each step completely or in part; no other task uses this clone.
 git init --quiet "$clone"
 cd "$clone"
 rm -f .git/*.lock .dvc/tmp/rwlock

@@ -1,17 +1,22 @@
-"""Compute replicates by name and share them, which any number of machines can do at once, each in a clone of its own of
-the same commit. They share through DVC's default remote.
+"""Compute replicates by name and share them through DVC's default remote.
 
 `python -m replication.worker replicate@dropout-3 control@baseline-0`, or `--shard 2/16`, the second sixteenth of all
 
-A name that the remote already has is not computed. Each replicate is shared as soon as it is there, so a worker that is
-killed loses no more than the one it was at, and the same line goes on with that from its last epoch. A collector, one
-more clone, joins what was shared: `cd replication && dvc repro --pull`.
+Any number of machines can do this at once, each in its own clone of the same commit. A replicate that the remote
+already has is not computed. Each one is shared as soon as it is complete, so a killed worker loses at most the one it
+was computing, and the same command resumes that after its last epoch. A collector, another clone, joins the replicates:
+`cd replication && dvc repro --pull`.
 
-DVC's own commands would share nothing here: of a stage whose results are git's (an `outs` with `cache: false`), `dvc
-repro` puts none into the run cache, and `dvc push` pushes none. It restores them like any other.
+DVC's own commands share nothing here: if the results of a stage are in git (an `outs` with `cache: false`), `dvc repro`
+does not save them to the run cache and `dvc push` does not push them. It restores them like any others.
 """
 
+from lenet5.support.process import set_up
+
+set_up()
+
 import argparse
+import json
 import re
 import subprocess
 
@@ -19,46 +24,51 @@ from dvc.exceptions import UploadError
 from dvc.parsing import JOIN
 from dvc.repo import Repo
 
-from replication.run import PIPELINE
-from stages.errors import UserError
+from lenet5.support.errors import UserError
+from replication.run import PIPELINE, dvc
 
 FILE = PIPELINE / "dvc.yaml"
 
 
 def replicates(repo: Repo) -> list[str]:
-    """Names of the stages that a matrix generates: the replicates. The others join them."""
+    """Return the names of the replicates: the stages that a matrix generates."""
     return [stage.name for stage in repo.stage.load_all(str(FILE)) if JOIN in stage.name]
 
 
 def shard(text: str, names: list[str]) -> list[str]:
-    """Every n-th of `names` from the i-th on, for the text "i/n"."""
+    """Return every n-th of `names`, starting with the i-th, for the text "i/n"."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= count:
-        raise UserError(f"--shard {text} is none; it is written 1/16, 2/16 ... 16/16 for the sixteenths of the names.")
+        raise UserError(f"--shard {text} is not valid; write 1/16, 2/16 ... 16/16 for the sixteenths of the names.")
     return names[number - 1 :: count]
 
 
 def check(repo: Repo, names: list[str]) -> None:
-    """Raises UserError for an unknown name or a remote that cannot be read: better told before hours of training."""
+    """Raise UserError, before hours of training, for an unknown name, a stale fingerprint or an unreadable remote."""
     if unknown := [name for name in names if name not in replicates(repo)]:
         raise UserError(
-            f"{', '.join(unknown)}: no such replicate in {FILE}; nothing was computed. "
+            f"{', '.join(unknown)}: not a replicate in {FILE}; nothing was computed. "
             f"`dvc stage list --name-only {FILE}` lists the names; those with an {JOIN} are replicates."
+        )
+    if json.loads(dvc("status", "--json", "fingerprint")):
+        raise UserError(
+            "metrics/fingerprint.json is not up to date with the code; nothing was computed. In one clone, run "
+            "`cd replication && dvc repro fingerprint`, commit the result, and use that commit in all clones."
         )
     if not repo.config["core"].get("remote"):
         raise UserError(
-            "DVC has no default remote here, so nobody would get what this worker computes; nothing was computed. "
-            "Add one: `dvc remote add --default shared s3://BUCKET/FOLDER`. replication/README.md says more."
+            "DVC has no default remote, so the results could not be shared; nothing was computed. "
+            "Add one: `dvc remote add --default shared s3://BUCKET/FOLDER` (see docs/many-machines.md)."
         )
     try:
         repo.stage_cache.pull(None)
-    except Exception as error:  # each kind of remote has its own
-        raise UserError(f"DVC's default remote cannot be read; nothing was computed. It says: {error}") from error
+    except Exception as error:  # each kind of remote has its own exceptions
+        raise UserError(f"DVC's default remote cannot be read; nothing was computed. Its error: {error}") from error
 
 
 def share(name: str) -> None:
-    """Put the stage into the run cache and push it: first its results, so that no run names what the remote has not."""
+    """Save the stage to the run cache and push it: the results first, so that no run refers to a missing result."""
     with Repo() as repo:
         stage = repo.stage.load_one(str(FILE), name)
         repo.stage_cache.save(stage)
@@ -69,7 +79,7 @@ def share(name: str) -> None:
 
 
 def compute(name: str) -> bool:
-    """Have the replicate computed, unless somebody has, and share it. Whether that worked; if not, DVC said why."""
+    """Compute the replicate, unless the remote has it, and share it. Return whether that succeeded."""
     command = ["dvc", "--wait-for-lock", "repro", "--single-item", "--pull", f"{FILE}:{name}"]
     if subprocess.run(command, check=False).returncode:
         return False
@@ -87,8 +97,8 @@ def main(names: list[str], part: str | None = None) -> None:
         check(repo, names)
     if failed := [name for name in names if not compute(name)]:
         raise UserError(
-            f"{len(failed)} of {len(names)} failed: {', '.join(failed)}. Why is said above. "
-            "Mend that, and the same command goes on from here."
+            f"{len(failed)} of {len(names)} failed: {', '.join(failed)}. See the messages above; "
+            "fix the cause and run the same command to resume."
         )
     print(f"{len(names)} of {len(names)} replicates are shared.")
 
@@ -99,5 +109,5 @@ if __name__ == "__main__":
     parser.add_argument("--shard", dest="part", metavar="I/N", help="the I-th of N shares of all replicates")
     arguments = parser.parse_args()
     if not arguments.names and not arguments.part:
-        parser.error("say what to compute: a NAME, or --shard I/N")
+        parser.error("nothing to compute: give a NAME or --shard I/N")
     main(**vars(arguments))

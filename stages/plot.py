@@ -1,6 +1,9 @@
 """Draw the study: metrics/{curves,evaluation,confusion,predictions} and the test images -> metrics/*.png."""
 
-import io
+from lenet5.support.process import set_up
+
+set_up()
+
 import json
 from typing import Any
 
@@ -10,41 +13,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from stages.dataset import CLASS_NAMES, Split, load_split
-from stages.errors import UserError
-from stages.files import write_atomically
-from stages.params import DocumentFigures, load_params
-from stages.paths import CONFUSION, CURVES, EVALUATION, METRICS, PREDICTIONS
-
-# Okabe and Ito's colours, which colour-blind readers tell apart, and three of Tol's; dashes and markers serve those who
-# print in grey.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#332288", "#999999")
-DASHES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-WIDTH = 9  # inches; README shows about 90 pixels to each
+from lenet5.data.dataset import CLASS_NAMES, Split, load_split
+from lenet5.report.figures import STYLE, WIDTH, label, png, styles
+from lenet5.support.errors import UserError
+from lenet5.support.files import write_atomically
+from lenet5.support.params import ReportedAccuracies, load_params
+from lenet5.support.paths import CONFUSION, CURVES, EVALUATION, METRICS, PREDICTIONS
 
 Curves = dict[str, pd.DataFrame]
 
 
-def styles(techniques: list[str]) -> dict[str, dict[str, Any]]:
-    """Colour, dash and marker of each technique, the same in every figure: by its place in params.yaml, so that adding
-    one at the end changes no other."""
-    return {
-        name: {
-            "color": COLOURS[place % len(COLOURS)],
-            "linestyle": DASHES[place % len(DASHES)],
-            "marker": MARKERS[place % len(MARKERS)],
-        }
-        for place, name in enumerate(techniques)
-    }
-
-
-def label(technique: str) -> str:
-    return technique.replace("_", " ")
-
-
 def convergence(curves: Curves, chosen: dict[str, int]) -> Figure:
-    """Losses and accuracies over epochs; a marker stands at the epoch that was kept, of lowest validation loss."""
+    """Return losses and accuracies over epochs. A marker shows the kept epoch, that of lowest validation loss."""
     figure = Figure(figsize=(WIDTH, 7), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True, sharey="row")
     panels = {
@@ -72,12 +52,18 @@ def convergence(curves: Curves, chosen: dict[str, int]) -> Figure:
     for axis in axes[1]:
         axis.set_xlabel("epoch")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, title="marker: the kept epoch")
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=4,
+        title="marker: the kept epoch, with the lowest validation loss",
+    )
     return figure
 
 
-def test_accuracy(evaluations: dict[str, Any], document: dict[str, DocumentFigures]) -> Figure:
-    """Test accuracy with its 95 % Wilson interval, and what the source document reports."""
+def test_accuracy(evaluations: dict[str, Any], exercise: dict[str, ReportedAccuracies]) -> Figure:
+    """Return the test accuracies with their 95 % Wilson intervals, next to those that the exercise reports."""
     figure = Figure(figsize=(WIDTH, 1.4 + 0.55 * len(evaluations)), layout="constrained")
     axis = figure.subplots()
     for place, (name, style) in enumerate(styles(list(evaluations)).items()):
@@ -86,9 +72,9 @@ def test_accuracy(evaluations: dict[str, Any], document: dict[str, DocumentFigur
         appearance = {"color": style["color"], "marker": style["marker"], "markersize": 8, "capsize": 4}
         axis.errorbar([accuracy], [place], xerr=[[accuracy - low], [high - accuracy]], **appearance)
         axis.annotate(f"{accuracy:.2f}", (accuracy, place), (0, 8), textcoords="offset points", ha="center")
-        if name in document:
-            axis.plot([document[name].test], [place], "x", color="0.35", markersize=9, markeredgewidth=2)
-    axis.plot([], [], "x", color="0.35", markersize=9, markeredgewidth=2, label="source document")
+        if name in exercise:
+            axis.plot([exercise[name].test], [place], "x", color="0.35", markersize=9, markeredgewidth=2)
+    axis.plot([], [], "x", color="0.35", markersize=9, markeredgewidth=2, label="exercise")
     axis.errorbar([], [], xerr=[], color="0.1", marker="o", capsize=4, label="this run, 95 % interval over test images")
     axis.set_yticks(range(len(evaluations)), [label(name) for name in evaluations])
     axis.set_ylim(len(evaluations) - 0.5, -0.7)
@@ -99,7 +85,7 @@ def test_accuracy(evaluations: dict[str, Any], document: dict[str, DocumentFigur
 
 
 def confusion(counts: dict[str, pd.DataFrame]) -> Figure:
-    """Of the test images of each class (rows), the percentage that was taken for each class (columns)."""
+    """Return the confusion matrices: the percentage of the test images of each class (row) predicted as each class."""
     rows = (len(counts) + 1) // 2
     figure = Figure(figsize=(WIDTH, 0.6 + 4.7 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False)
@@ -120,12 +106,12 @@ def confusion(counts: dict[str, pd.DataFrame]) -> Figure:
         axis.set_ylabel("actual")
     for axis in axes.flat[len(counts) :]:
         axis.set_visible(False)
-    figure.suptitle("percent of each class's test images; an empty cell is below 1")
+    figure.suptitle("percentage of the test images of each class; empty cells are below 1")
     return figure
 
 
 def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6) -> Figure:
-    """A row a technique: the test images of which it was most sure and wrong."""
+    """Return one row per technique: the misclassified test images with the highest predicted probabilities."""
     figure = Figure(figsize=(WIDTH, 2.1 * len(predictions)), layout="constrained")
     axes = figure.subplots(len(predictions), columns, squeeze=False)
     for row, (name, table) in zip(axes, predictions.items(), strict=True):
@@ -136,23 +122,15 @@ def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6)
         wrong = table[table["label"] != table["predicted"]].nlargest(columns, "probability")
         for axis, miss in zip(row, wrong.to_dict("records"), strict=False):
             axis.imshow(test.images[miss["image"], 0, 2:-2, 2:-2], cmap="gray_r")
-            said, true = CLASS_NAMES[miss["predicted"]], CLASS_NAMES[miss["label"]]
-            sure = f"{100 * miss['probability']:.1f}" if miss["probability"] < 0.9995 else "> 99.9"
-            axis.set_title(f"said {said},\n{sure} % sure;\nis {true}", fontsize=9)
-    figure.suptitle("test images of which each technique was most sure, and wrong")
+            predicted, actual = CLASS_NAMES[miss["predicted"]], CLASS_NAMES[miss["label"]]
+            percent = f"{100 * miss['probability']:.1f} %" if miss["probability"] < 0.9995 else "> 99.9 %"
+            axis.set_title(f"predicted {predicted}\n({percent}),\nactual {actual}", fontsize=8)
+    figure.suptitle("the most confidently misclassified test images")
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """The figure at 150 dots an inch, without the metadata that would differ between versions of matplotlib."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def main() -> None:
     params = load_params()
-    mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     names = list(params.techniques)
     try:
         curves = {name: pd.read_csv(CURVES / f"{name}.csv") for name in names}
@@ -160,16 +138,17 @@ def main() -> None:
         counts = {name: pd.read_csv(CONFUSION / f"{name}.csv") for name in names}
         predictions = {name: pd.read_csv(PREDICTIONS / f"{name}.csv") for name in names}
     except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is not there. `dvc repro` makes it.") from None
-    figures = {
-        "convergence": convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names}),
-        "test_accuracy": test_accuracy(evaluations, params.document),
-        "confusion": confusion(counts),
-        "gallery": gallery(load_split("test"), predictions),
-    }
-    for name, figure in figures.items():
-        write_atomically(METRICS / f"{name}.png", png(figure))
-        print(f"{METRICS / name}.png")
+        raise UserError(f"{error.filename} is missing. Run `dvc repro` to compute it.") from None
+    with mpl.rc_context(STYLE):
+        figures = {
+            "convergence": convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names}),
+            "test_accuracy": test_accuracy(evaluations, params.exercise),
+            "confusion": confusion(counts),
+            "gallery": gallery(load_split("test"), predictions),
+        }
+        for name, figure in figures.items():
+            write_atomically(METRICS / f"{name}.png", png(figure))
+            print(METRICS / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,16 @@
-"""Copy the figures of the technique that params.yaml selects to metrics/selected.json, where `dvc metrics diff` between
-two experiments finds them under one path."""
+"""Copy the metrics of the technique that params.yaml selects to metrics/selected.json.
 
-from stages.errors import UserError
-from stages.files import write_atomically
-from stages.params import load_params
-from stages.paths import EVALUATION, METRICS
+There `dvc metrics diff` finds the metrics of two experiments under one path.
+"""
+
+from lenet5.support.process import set_up
+
+set_up()
+
+from lenet5.support.errors import UserError
+from lenet5.support.files import write_atomically
+from lenet5.support.params import load_params
+from lenet5.support.paths import EVALUATION, METRICS
 
 
 def main() -> None:
@@ -12,7 +18,7 @@ def main() -> None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path} is not there. `dvc repro` makes it.") from None
+        raise UserError(f"{path} is missing. Run `dvc repro` to compute it.") from None
     write_atomically(METRICS / "selected.json", content)
 
 

@@ -1,8 +1,12 @@
-"""The theoretical part of the source document, verified by machine: -> metrics/theory.json.
+"""Verify the theoretical part of the exercise with PyTorch: -> metrics/theory.json.
 
-A check compares what is expected with what torch computes; the stage fails when one does not hold. Results are counts,
-shapes and the words "equal" and "different": the rounding errors of one machine do not get into the file.
+Each check compares an expected value with what PyTorch computes; the stage fails if one does not hold. The results are
+counts, shapes and the words "equal" and "different", so that the file contains no rounding errors of one machine.
 """
+
+from lenet5.support.process import set_up
+
+set_up()
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.errors import UserError
-from stages.files import write_json
+from lenet5.support.errors import UserError
+from lenet5.support.files import write_json
 
 RESULT = Path("metrics/theory.json")
 SEED = 0
@@ -21,7 +25,7 @@ TOLERANCE = 1e-10  # float64 rounds at 1e-16; a wrong formula is wrong in its fi
 
 
 class Check(NamedTuple):
-    """A statement in words, the value it should have and the value it has."""
+    """A statement, its expected value and its computed value."""
 
     statement: str
     expected: str
@@ -33,21 +37,21 @@ class Check(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One exercise of the document: its setting, ready for JSON, and the checks on it."""
+    """One part of the exercise: its setting, as JSON values, and its checks."""
 
     setting: dict[str, Any]
     checks: list[Check]
 
 
 def shapes_text(*tensors: Tensor) -> str:
-    """Shapes as the document writes them: "7 x 10, 10 x 50"."""
+    """Return shapes as the exercise writes them: "7 x 10, 10 x 50"."""
     return ", ".join(" x ".join(map(str, tensor.shape)) for tensor in tensors)
 
 
 def compare(computed: Tensor, reference: Tensor) -> str:
-    """The word "equal" when shapes agree and no difference exceeds TOLERANCE times the largest reference number.
+    """Return "equal" if shapes agree and no difference exceeds TOLERANCE times the largest reference value.
 
-    Zeros, infinity and NaN in the reference's place equal nothing: agreement with them would show nothing.
+    A reference of zeros, or one with infinity or NaN, equals nothing: agreement with it would prove nothing.
     """
     scale = reference.abs().max()
     comparable = computed.shape == reference.shape and 0 < scale < torch.inf
@@ -55,18 +59,18 @@ def compare(computed: Tensor, reference: Tensor) -> str:
 
 
 def hidden_layer_network(x: Tensor, w_h: Tensor, b_h: Tensor, w_o: Tensor, b_o: Tensor) -> Tensor:
-    """Y = ReLU(ReLU(X W_h + b_h) W_o + b_o), m x inputs to m x outputs; a bias is one row or m rows."""
+    """Return Y = ReLU(ReLU(X W_h + b_h) W_o + b_o): m x inputs to m x outputs. A bias has one row or m rows."""
     return F.relu(F.relu(x @ w_h + b_h) @ w_o + b_o)
 
 
 def network_section(m: int) -> Section:
-    """10 inputs, 50 hidden units and 3 outputs on m random rows, float64, beside torch's layers of the same weights."""
+    """Check a network of 10 inputs, 50 hidden units and 3 outputs on m random rows (float64) against torch's layers."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         hidden, output = nn.Linear(10, 50, dtype=torch.float64), nn.Linear(50, 3, dtype=torch.float64)
         x = torch.randn(m, 10, dtype=torch.float64)
     with torch.no_grad():
-        # nn.Linear keeps the transpose of the document's matrices.
+        # nn.Linear stores the transpose of the exercise's matrices.
         w_h, b_h, w_o, b_o = hidden.weight.T, hidden.bias[None], output.weight.T, output.bias[None]
         y = hidden_layer_network(x, w_h, b_h, w_o, b_o)
         y_of_layers = nn.Sequential(hidden, nn.ReLU(), output, nn.ReLU())(x)
@@ -78,13 +82,13 @@ def network_section(m: int) -> Section:
         Check("Y by the formula and by torch's layers", "equal", compare(y, y_of_layers)),
         Check("Y with bias rows and with bias matrices of m equal rows", "equal", compare(y, y_of_matrices)),
     ]
-    note = "b_h is one row, 1 x 50, that broadcasts over the m rows; the source document writes it m x 50."
+    note = "b_h is one row, 1 x 50, that broadcasts over the m rows; the exercise writes it m x 50."
     return Section({"formula": "Y = ReLU(ReLU(X W_h + b_h) W_o + b_o)", "m": m, "note": note}, checks)
 
 
 def convolution_section() -> Section:
-    """Outputs (height x width x maps) and parameters of three convolutions on an image of 200 x 300 x 3."""
-    # Padding 1 gives a side of ceil(side / 2), as 'same' does; torch refuses padding="same" at stride 2.
+    """Check outputs (height x width x maps) and parameters of three convolutions on an image of 200 x 300 x 3."""
+    # Padding 1 gives a side of ceil(side / 2), like 'same', which torch does not support at stride 2.
     layers = [nn.Conv2d(*maps, kernel_size=3, stride=2, padding=1) for maps in ((3, 100), (100, 200), (200, 400))]
     outputs = [torch.zeros(3, 200, 300)]
     for layer in layers:
@@ -100,7 +104,7 @@ def convolution_section() -> Section:
 
 
 class BatchNorm(NamedTuple):
-    """What the forward pass of batch normalisation computes: mu and sigma2 of length n, x_hat and y m x n."""
+    """The forward pass of batch normalisation: mu and sigma2 have length n, x_hat and y are m x n."""
 
     mu: Tensor
     sigma2: Tensor
@@ -109,7 +113,7 @@ class BatchNorm(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Derivatives of a loss, each of the shape of what it is named after; gamma and beta have length n, x is m x n."""
+    """The derivatives of a loss, each of the shape of its variable: gamma and beta have length n, x is m x n."""
 
     gamma: Tensor
     beta: Tensor
@@ -120,21 +124,21 @@ class Gradients(NamedTuple):
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> BatchNorm:
-    """Algorithm 1 of Ioffe and Szegedy, ICML 2015 (arXiv:1502.03167), on x, m x n; gamma and beta have length n."""
+    """Return algorithm 1 of Ioffe and Szegedy, ICML 2015 (arXiv:1502.03167), on x (m x n); gamma and beta: length n."""
     mu = x.mean(0)
-    # Not x.var: sigma2 is a function of mu too, and autograd is to see that path.
+    # Not x.var: sigma2 depends on mu too, and autograd must see that path.
     sigma2 = ((x - mu) ** 2).mean(0)
     x_hat = (x - mu) / torch.sqrt(sigma2 + epsilon)
     return BatchNorm(mu, sigma2, x_hat, gamma * x_hat + beta)
 
 
 def sigma2_gradient(d_x_hat: Tensor, deviation: Tensor, sigma2: Tensor, epsilon: float, exponent: float) -> Tensor:
-    """The document's line d, of length n, from dL/dx-hat and x - mu. Its exponent is -3/2; wrong ones are tried too."""
+    """Return line d of the exercise, of length n, from dL/dx-hat and x - mu. The correct exponent is -3/2."""
     return (d_x_hat * deviation).sum(0) * -0.5 * (sigma2 + epsilon) ** exponent
 
 
 def gradients_by_hand(x: Tensor, gamma: Tensor, forward: BatchNorm, d_y: Tensor, epsilon: float) -> Gradients:
-    """The chain rule from d_y = dL/dy, m x n, as Ioffe and Szegedy write it out in their section 3."""
+    """Return the gradients by the chain rule from d_y = dL/dy (m x n), as in Ioffe and Szegedy, section 3."""
     m, deviation, inverse_sigma = len(x), x - forward.mu, (forward.sigma2 + epsilon) ** -0.5
     d_gamma = (d_y * forward.x_hat).sum(0)
     d_beta = d_y.sum(0)
@@ -147,17 +151,17 @@ def gradients_by_hand(x: Tensor, gamma: Tensor, forward: BatchNorm, d_y: Tensor,
 
 
 def gradients_by_autograd(x: Tensor, gamma: Tensor, beta: Tensor, d_y: Tensor, epsilon: float) -> Gradients:
-    """The same from torch, for the loss (d_y * y).sum(), which has dL/dy = d_y."""
+    """Return the same gradients from autograd, for the loss (d_y * y).sum(), for which dL/dy = d_y."""
     x, gamma, beta = (tensor.detach().requires_grad_() for tensor in (x, gamma, beta))
     mu, sigma2, x_hat, y = batch_norm(x, gamma, beta, epsilon)
     return Gradients(*torch.autograd.grad((d_y * y).sum(), (gamma, beta, x_hat, sigma2, mu, x)))
 
 
 def batch_norm_section(m: int, n: int) -> Section:
-    """Each gradient by hand and by autograd on random float64 input, m x n; line d with wrong exponents too."""
+    """Check each gradient by hand against autograd on random float64 input (m x n), and line d with wrong exponents."""
     generator = torch.Generator().manual_seed(SEED)
     rows = torch.randn(2 * m + 2, n, dtype=torch.float64, generator=generator)
-    # Tripled: near a variance of 1 any exponent looks nearly right.
+    # Tripled: with a variance near 1, any exponent would look nearly right.
     x, d_y, gamma, beta = 3 * rows[:m], rows[m : 2 * m], rows[-2], rows[-1]
     forward = batch_norm(x, gamma, beta, EPSILON)
     hand = gradients_by_hand(x, gamma, forward, d_y, EPSILON)
@@ -172,13 +176,13 @@ def batch_norm_section(m: int, n: int) -> Section:
         statement = f"dL/dsigma^2 with exponent {exponent} in place of -1.5, and by autograd"
         checks.append(Check(statement, "different", compare(wrong, autograd.sigma2)))
     formula = "dL/dsigma^2 = sum_i dL/dx-hat_i (x_i - mu) (-1/2) (sigma^2 + epsilon)^(-3/2)"
-    note = "The source document slips in the exponent in its line d: it is -3/2 (3/2 in the denominator), factor -1/2."
+    note = "Line d of the exercise has a wrong exponent: it is -3/2 (3/2 in the denominator), with the factor -1/2."
     setting = {"input": f"{m} x {n}", "epsilon": EPSILON, "tolerance": TOLERANCE, "formula": formula, "note": note}
     return Section(setting, checks)
 
 
 def report(**sections: Section) -> dict[str, Any]:
-    """The content of the JSON. Raises UserError with a sentence for each check that does not hold."""
+    """Return the content of the JSON file. Raises UserError with one line for each check that does not hold."""
     checks = [check for section in sections.values() for check in section.checks]
     if failed := [check for check in checks if not check.holds]:
         raise UserError("\n".join(f"{c.statement}: expected {c.expected}, but computed {c.computed}." for c in failed))

@@ -1,0 +1,119 @@
+"""Create one DVC experiment per technique, for `dvc metrics diff baseline dropout`: `make experiments`.
+
+An experiment is the project in its current state with `selected` set to its technique. `dvc exp run` computes each in
+a temporary copy, where no training can start. Together they replace the experiments of an earlier call in one git
+transaction. The branch, the files and the user's own experiments are only read.
+"""
+
+from lenet5.support.process import set_up
+
+set_up()
+
+import io
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from commands.scratch import copies, run
+from lenet5.support.errors import UserError
+from lenet5.support.params import load_params
+
+SELECTED = "metrics/selected.json"
+COLUMNS = ("test_accuracy", "test_loss", "validation_loss", "test_calibration_error", "chosen_epoch")
+CHEAP = {"check", "select", "summary", "plot", "theory"}  # stages on which no compared metric depends
+
+
+def message(technique: str) -> str:
+    """Return the commit message that identifies an experiment of this command, as long as it keeps its name."""
+    return f"make experiments: technique {technique}"
+
+
+def experiment_refs() -> dict[str, tuple[str, bool]]:
+    """Map each experiment ref to its name, and whether this command created it."""
+    refs = {}
+    for line in run("git", "for-each-ref", "--format=%(refname) %(contents:subject)", "refs/exps").splitlines():
+        ref, _, subject = line.partition(" ")
+        _, _, *place = ref.split("/")  # refs/exps/<2 digits of the commit>/<the other 38>/<name>
+        if len(place) == 3:
+            refs[ref] = (place[2], subject == message(place[2]))
+    return refs
+
+
+def check_names(techniques: list[str]) -> None:
+    """Raise UserError if a technique's name already refers to something of the user's."""
+    theirs = {name for name, ours in experiment_refs().values() if not ours}
+    for technique in techniques:
+        if technique in theirs:
+            raise UserError(
+                f"The experiment {technique!r} was not created by `make experiments`; nothing was changed. "
+                f"Rename it (`dvc exp rename {technique} NEW_NAME`) or remove it, and run again."
+            )
+        known = ["git", "rev-parse", "--verify", "--quiet", technique]
+        if technique == "workspace" or subprocess.run(known, capture_output=True, check=False).returncode == 0:
+            raise UserError(
+                f"{technique!r} already names something else in git or DVC (a branch, a tag, a commit), so it cannot "
+                "name an experiment; nothing was changed. Rename the branch or the technique."
+            )
+
+
+def check_results(folder: Path) -> None:
+    """Raise UserError if metrics/ is not up to date with params.yaml and the code: nothing may train here."""
+    dry = subprocess.run(
+        ["dvc", "repro", "--dry", "--allow-missing"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    would_run = {line.split("'")[1] for line in dry.stdout.splitlines() if line.startswith("Running stage '")}
+    if dry.returncode != 0 or would_run - CHEAP:
+        raise UserError(
+            "The files in metrics/ are not up to date with params.yaml and the code; nothing was changed. "
+            "Run `make reproduce` (or `dvc repro`) first."
+        )
+
+
+def make_experiment(technique: str, folder: Path) -> None:
+    """Create the experiment in `folder`, a copy of the project. `--single-item` makes sure that nothing is trained."""
+    identity = {
+        f"GIT_{who}_{what}": "make-experiments" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    named = ["--name", technique, "--message", message(technique), "--set-param", f"selected={technique}"]
+    run("dvc", "exp", "run", "--quiet", *named, "--single-item", "check", "select", folder=folder, environment=identity)
+
+
+def replace_experiments(folders: list[Path]) -> None:
+    """Copy the experiments from `folders` into this repository and delete those of an earlier call: all or nothing."""
+    obsolete = {ref for ref, (_, ours) in experiment_refs().items() if ours}
+    commands = [f"delete {ref}" for ref in obsolete]
+    for folder in folders:
+        ref, commit = run(
+            "git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/??/*/*", folder=folder
+        ).split()
+        # Objects only; the refs are written together, below.
+        run("git", "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", str(folder), commit)
+        commands = [command for command in commands if command != f"delete {ref}"] + [f"update {ref} {commit}"]
+    run("git", "update-ref", "--stdin", stdin="".join(f"{command}\n" for command in commands))
+
+
+def table(techniques: list[str]) -> str:
+    """Return the main columns of `dvc exp show`, one row per technique."""
+    keep = f"Experiment|{SELECTED}:({'|'.join(COLUMNS)})$"
+    shown = run("dvc", "exp", "show", "--csv", "--hide-workspace", "--drop", ".*", "--keep", keep)
+    rows = pd.read_csv(io.StringIO(shown), index_col="Experiment")
+    rows = rows.rename(columns=lambda name: name.removeprefix(f"{SELECTED}:"))
+    return str(rows.loc[techniques, list(COLUMNS)].round(4).to_string(index_names=False))
+
+
+def main() -> None:
+    techniques = list(load_params().techniques)
+    check_names(techniques)
+    with copies(len(techniques)) as folders:
+        check_results(folders[0])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(make_experiment, techniques, folders))
+        replace_experiments(folders)
+    print(table(techniques))
+
+
+if __name__ == "__main__":
+    main()

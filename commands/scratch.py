@@ -1,0 +1,78 @@
+"""Copies of the project in a temporary folder, where DVC can run without disturbing the project itself."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lenet5.support.errors import UserError
+from lenet5.support.paths import RAW
+
+RESULTS = ("dvc.lock", "metrics")  # tracked by git, but not yet added after a first `dvc repro`
+
+
+def run(
+    *command: str, folder: Path = Path(), environment: dict[str, str] | None = None, stdin: str | None = None
+) -> str:
+    """Return the standard output of a command in `folder`. Raises UserError with its last lines if it fails."""
+    variables = os.environ | (environment or {})
+    result = subprocess.run(
+        command, cwd=folder, env=variables, input=stdin, capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        printed = (result.stderr.strip() or result.stdout.strip()).splitlines()
+        raise UserError(f"`{' '.join(command)}` failed: {' '.join(printed[-3:])}")
+    return result.stdout.strip()
+
+
+def snapshot(scratch: Path) -> str:
+    """Return the id of a git tree of the current files, with uncommitted changes and results.
+
+    It is created through a separate index in `scratch`: the user's index, stash and files are only read.
+    """
+    index = {"GIT_INDEX_FILE": str(scratch / "index")}
+    run("git", "read-tree", "HEAD", environment=index)
+    run("git", "add", "--update", environment=index)
+    run("git", "add", "--all", "--", *(name for name in RESULTS if Path(name).exists()), environment=index)
+    return run("git", "write-tree", environment=index)
+
+
+@contextmanager
+def copies(count: int = 1) -> Iterator[list[Path]]:
+    """Yield `count` clones of the repository in the current folder, at its HEAD, with its current files staged.
+
+    The clones share the repository's objects but not its data and cache, and are deleted at the end. Raises UserError
+    outside the top folder of a git repository with a commit.
+    """
+    top = run("git", "rev-parse", "--show-toplevel")
+    if Path(top).resolve() != Path.cwd().resolve():
+        raise UserError(f"Run this in the project's top folder, {top}.")
+    with tempfile.TemporaryDirectory(prefix="lenet5-") as temporary:
+        tree = snapshot(Path(temporary))
+        folders = [Path(temporary) / f"copy{number}" for number in range(count)]
+        for folder in folders:
+            run("git", "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
+            run("git", "checkout", "--quiet", "--detach", run("git", "rev-parse", "HEAD"), folder=folder)
+            run("git", "read-tree", "-u", "--reset", tree, folder=folder)
+        yield folders
+
+
+def link_raw_data(folder: Path) -> None:
+    """Let a copy use this project's files in data/raw."""
+    RAW.mkdir(parents=True, exist_ok=True)
+    (folder / RAW).parent.mkdir(exist_ok=True)
+    (folder / RAW).symlink_to(RAW.resolve())
+
+
+def reproduce(folder: Path) -> None:
+    """Run `make reproduce` in a copy, with this environment and this project's data/raw.
+
+    Raises UserError if it fails.
+    """
+    link_raw_data(folder)
+    # This environment is ready, whatever the modification times of the copied files are.
+    command = ["make", "--no-print-directory", "--old-file=.venv/ready", "reproduce"]
+    if subprocess.run(command, cwd=folder, check=False).returncode != 0:
+        raise UserError("`make reproduce` failed in a copy of the project; see the messages above.")

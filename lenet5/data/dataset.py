@@ -1,0 +1,60 @@
+"""The prepared images, as the stages share them: data/prepared/{train,validation,test}.pt."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from lenet5.data.tensors import load_tensors, save_tensors
+from lenet5.support.errors import UserError
+from lenet5.support.paths import PREPARED
+
+# One name per label, from 0. Their number is the number of classes everywhere, in the C code too.
+CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+class Split(NamedTuple):
+    """Images and their labels: uint8 N x 1 x 32 x 32, int64 N with values 0 to 9."""
+
+    images: Tensor
+    labels: Tensor
+
+    def to(self, device: str) -> "Split":
+        """Return a copy on `device`, "cpu" or "cuda"."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def digest(self) -> str:
+        """Return the sha256 of dtypes, shapes and values."""
+        digest = hashlib.sha256()
+        for tensor in self:
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+class Data(NamedTuple):
+    """The three splits of the data set."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def save_split(split: Split, name: str, folder: Path = PREPARED) -> None:
+    """Write a split as `<folder>/<name>.pt`."""
+    save_tensors(folder / f"{name}.pt", split._asdict())
+
+
+def load_split(name: str, folder: Path = PREPARED) -> Split:
+    """Return the prepared split "train", "validation" or "test". Raises UserError if it is missing or damaged."""
+    path = folder / f"{name}.pt"
+    content = load_tensors(path)
+    if not isinstance(content, dict) or set(content) != set(Split._fields):
+        raise UserError(f"{path} does not hold prepared images. Delete it and run `dvc repro`.")
+    return Split(**content)
+
+
+def load_data(folder: Path = PREPARED) -> Data:
+    """Return all three prepared splits. Raises UserError if one is missing or damaged."""
+    return Data(*(load_split(name, folder) for name in Data._fields))

@@ -1,0 +1,55 @@
+"""Tensors in files: equal contents give equal bytes, and reading a file never runs code."""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenet5.support.errors import UserError
+from lenet5.support.files import write_atomically
+
+
+def save_tensors(path: Path, content: Any) -> None:
+    """Write `content` (tensors and plain values) with `torch.save`, atomically.
+
+    It goes through memory: given a path, torch writes the file's name into the archive, so that equal contents under
+    two names would differ in their bytes.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_tensors(path: str | Path) -> Any:
+    """Return what `save_tensors` wrote. Only tensors and plain values are unpickled, never code.
+
+    Raises UserError if the file is missing, damaged or holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch ignores the checksums in its archives
+            if archive.testzip() is not None:
+                raise ValueError("wrong checksum")
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. Run `dvc repro` to compute it.") from None
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{path} is damaged or was not written by this project ({reason[:120]}). Delete it and run `dvc repro`."
+        ) from None
+
+
+def tensors_digest(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the sha256 of names, dtypes, shapes and values, sorted by name.
+
+    Unlike the bytes of a `.pt` file, it depends neither on torch's archive format nor on the machine that wrote it.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().astype(tensor.numpy().dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""From IDX files to the prepared splits: read, pad to 32x32, hold out a validation set. Pure functions."""
+
+import struct
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lenet5.data.dataset import CLASS_NAMES, Data, Split
+from lenet5.support.errors import UserError
+from lenet5.support.params import DataSettings
+
+
+def prepare(contents: dict[str, bytes], settings: DataSettings) -> Data:
+    """Return the three splits, from the contents of the four uncompressed IDX files by name.
+
+    Raises UserError if a file is not IDX, if images and labels do not match, or if a split would be empty.
+    """
+    tensors = {name: read_idx(content, name) for name, content in contents.items()}
+    training = take(make_split(tensors["train-images-idx3-ubyte"], tensors["train-labels-idx1-ubyte"]), settings.subset)
+    test = take(make_split(tensors["t10k-images-idx3-ubyte"], tensors["t10k-labels-idx1-ubyte"]), settings.subset)
+    train, validation = split_training_set(training, settings.validation_fraction, settings.split_seed)
+    if not len(test.labels):
+        raise UserError(f"data.subset {settings.subset} leaves no test images; increase it in params.yaml.")
+    return Data(train, validation, test)
+
+
+def read_idx(content: bytes, name: str) -> Tensor:
+    """Return the uint8 tensor in an IDX file (format: http://yann.lecun.com/exdb/mnist, "file formats").
+
+    Raises UserError with the file's name if magic number or length is wrong.
+    """
+    dimensions = content[3] if len(content) >= 4 else 0
+    header = 4 + 4 * dimensions
+    if content[:3] != b"\x00\x00\x08" or len(content) < header or dimensions == 0:
+        raise UserError(f"{name} is not an IDX file of unsigned bytes.")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    expected = header + torch.Size(shape).numel()
+    if len(content) != expected:
+        raise UserError(f"{name} is {len(content)} bytes long, but its header requires {expected}.")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)
+
+
+def make_split(images: Tensor, labels: Tensor) -> Split:
+    """Return images (uint8 N x 28 x 28) with their labels (uint8 N), padded to the 32x32 pixels that LeNet-5 takes.
+
+    Raises UserError if shapes or labels do not match.
+    """
+    if images.dim() != 3 or images.shape[1:] != (28, 28) or labels.dim() != 1:
+        raise UserError(
+            f"Images are {tuple(images.shape)} and labels {tuple(labels.shape)}; expected N x 28 x 28 and N."
+        )
+    if len(images) != len(labels):
+        raise UserError(f"There are {len(images)} images but {len(labels)} labels; the files do not belong together.")
+    if len(labels) and int(labels.max()) >= len(CLASS_NAMES):
+        raise UserError(
+            f"There is a label {int(labels.max())}, but the classes are 0 to {len(CLASS_NAMES) - 1} "
+            "(CLASS_NAMES in lenet5/data/dataset.py)."
+        )
+    return Split(pad(images.unsqueeze(1)), labels.long())
+
+
+def pad(images: Tensor) -> Tensor:
+    """Return N x 1 x 28 x 28 images centred on zeros: N x 1 x 32 x 32."""
+    return F.pad(images, (2, 2, 2, 2))
+
+
+def take(split: Split, fraction: float) -> Split:
+    """Return the first `fraction` of the images; the files are in random order."""
+    count = round(len(split.labels) * fraction)
+    return Split(split.images[:count], split.labels[:count])
+
+
+def train_validation_indices(count: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the indices of the training and of the validation images, drawn with `seed`: int64, ascending.
+
+    Raises UserError if one of the two would be empty.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    held_out = round(count * validation_fraction)
+    if not 0 < held_out < count:
+        raise UserError(
+            f"data.validation_fraction {validation_fraction} of {count} training images leaves none for training or "
+            "none for validation; change it or data.subset in params.yaml."
+        )
+    return order[held_out:].sort().values, order[:held_out].sort().values
+
+
+def split_training_set(split: Split, validation_fraction: float, seed: int) -> tuple[Split, Split]:
+    """Return the images to train on and the validation images."""
+    train, validation = (
+        Split(split.images[indices], split.labels[indices])
+        for indices in train_validation_indices(len(split.labels), validation_fraction, seed)
+    )
+    return train, validation

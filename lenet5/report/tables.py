@@ -1,0 +1,15 @@
+"""Tables in GitHub's Markdown, which are readable in a terminal too."""
+
+from tabulate import tabulate
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """Return the table, with the first column aligned to the left and the others to the right."""
+    alignment = ["left"] + ["right"] * (len(header) - 1)
+    table: str = tabulate(rows, header, tablefmt="pipe", colalign=alignment, disable_numparse=True)
+    return table + "\n"
+
+
+def p_value_text(value: float) -> str:
+    """Return a p-value with three decimals, never as zero."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

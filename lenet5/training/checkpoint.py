@@ -1,0 +1,99 @@
+"""Checkpoints, from which a killed run resumes: one file per run, written after each epoch, outside DVC's outputs.
+
+DVC deletes the outputs of a stage before it runs the command, so a checkpoint cannot be one of them.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from lenet5.data.dataset import Data
+from lenet5.data.tensors import load_tensors, save_tensors
+from lenet5.support.errors import UserError
+from lenet5.support.files import cannot_write
+from lenet5.support.params import TrainSettings
+
+CHECKPOINTS = Path(".checkpoints")
+PACKAGES = ("lenet5", "stages", "replication", "__main__")  # whose code a run's result may depend on
+
+
+def origin_of(settings: TrainSettings, data: Data) -> dict[str, Any]:
+    """Return what a run's result depends on besides the code, as JSON values: settings, data, version of PyTorch."""
+    return {
+        "settings": settings.model_dump(),
+        "data_sha256": {name: split.digest() for name, split in data._asdict().items()},
+        "torch": torch.__version__.split("+")[0],  # the same for CPU and CUDA builds
+    }
+
+
+def identity(origin: dict[str, Any]) -> str:
+    """Return a digest of `origin` and of this project's source files that the process has loaded, C files included.
+
+    A checkpoint is found only under the same digest.
+    """
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
+    modules = {module for name, module in sys.modules.items() if name.split(".")[0] in PACKAGES}
+    files = {Path(file) for module in modules if (file := getattr(module, "__file__", None))}
+    c_sources = {source for file in files for source in file.parent.glob("*.[ch]")}
+    for path in sorted(files | c_sources):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Checkpoint:
+    """The checkpoint file `path`: complete or absent, whenever the process or the machine stops."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> Any:
+        """Return what was saved last, or None. A damaged file is renamed, with a message."""
+        if not self.path.exists():
+            return None
+        try:
+            return load_tensors(self.path)
+        except UserError:
+            aside = self.path.with_suffix(".damaged")
+            self.path.replace(aside)
+            print(f"The checkpoint {self.path} is damaged; renamed it to {aside.name} and starting from epoch 1.")
+            return None
+
+    def save(self, content: Any) -> None:
+        """Write tensors and plain values."""
+        save_tensors(self.path, content)
+
+    def delete(self) -> None:
+        """Delete it and its neighbours, which belong to the same run with other settings, code or data."""
+        for path in self.path.parent.glob("*.pt"):
+            path.unlink()
+
+
+@contextmanager
+def exclusive(name: str, digest: str, folder: Path = CHECKPOINTS) -> Iterator[Checkpoint]:
+    """Yield the checkpoint of the run `name`, while no other process works on a run of this name.
+
+    A second process prints a message and waits. The lock ends with its process, however that ends. Raises UserError if
+    the checkpoint's folder cannot be written.
+    """
+    path = folder / name / "lock"
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"Another process is training {name}; waiting for it to end (lock: {path}).", flush=True)
+            lock.acquire()
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    try:
+        yield Checkpoint(path.with_name(f"{digest}.pt"))
+    finally:
+        lock.release()

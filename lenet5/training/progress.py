@@ -1,0 +1,53 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, and a log with times in logs/."""
+
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lenet5.support.files import cannot_write
+from lenet5.training.loop import Progress
+
+LOGS = Path("logs")
+
+
+class Reporter:
+    """A callback for `train` that prints and logs each epoch. Times appear here only, never in a result."""
+
+    def __init__(self, technique: str, epochs: int) -> None:
+        self.technique = technique
+        self.epochs = epochs
+        self.bar = tqdm(total=epochs, desc=technique, unit="epoch", disable=not sys.stderr.isatty())
+        self.started = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        row = progress.rows[-1]
+        metrics = f"train loss {row.train_loss:.4f}, validation loss {row.validation_loss:.4f}"
+        metrics += f", test accuracy {100 * row.test_accuracy:.2f} %"
+        if row.epoch == progress.resumed_from:
+            self.bar.initial = row.epoch  # so that the bar estimates the time left from this process's epochs
+            line = f"resumed after epoch {row.epoch}/{self.epochs}: {metrics}"
+        else:
+            seconds = (time.monotonic() - self.started) / (row.epoch - progress.resumed_from)
+            left = seconds * (self.epochs - row.epoch) / 60
+            line = f"epoch {row.epoch}/{self.epochs}: {metrics}, {seconds:.1f} s per epoch, {left:.1f} min left"
+        self.bar.set_postfix_str(metrics, refresh=False)
+        self.bar.update(row.epoch - self.bar.n)
+        self._write(line, on_terminal=False)
+
+    def close(self, line: str) -> None:
+        """End the bar and print the result of the run."""
+        self.bar.close()
+        self._write(line)
+
+    def _write(self, line: str, *, on_terminal: bool = True) -> None:
+        if on_terminal or self.bar.disable:
+            print(f"{self.technique}: {line}", flush=True)
+        path = LOGS / f"{self.technique}.log"
+        try:
+            LOGS.mkdir(exist_ok=True)
+            with path.open("a", encoding="utf-8") as log:
+                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+        except OSError as error:
+            raise cannot_write(path, error) from None

@@ -1,0 +1,103 @@
+"""Recompute replicates, drawn at random, and compare them with the files in metrics/replicates: `make audit N=4`.
+
+Each is computed in full in a temporary copy of the project, on the same data. Exit status 1 if one differs.
+"""
+
+from lenet5.support.process import set_up
+
+set_up()
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from commands.scratch import copies, link_raw_data
+from lenet5.support.errors import UserError
+from replication.analysis.results import REPLICATES, Plan, load_plan
+
+
+class Name(NamedTuple):
+    """A replicate."""
+
+    technique: str
+    seed: int
+    learning_rate: float
+
+    @property
+    def path(self) -> Path:
+        return REPLICATES / str(self.learning_rate) / f"{self.technique}-{self.seed}.json"
+
+
+def planned(plan: Plan) -> list[Name]:
+    """Return every replicate of the plan."""
+    return [
+        Name(technique, seed, part.learning_rate)
+        for part in (plan, plan.control)
+        for technique in plan.techniques
+        for seed in part.seeds
+    ]
+
+
+def recompute(name: Name, folder: Path) -> Any:
+    """Return the content of a replicate, computed in `folder`, a copy of the project. Raises UserError on failure."""
+    (folder / name.path).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "replication.replicate", *map(str, name)]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise UserError(f"{name.path}: computing it failed:\n{result.stderr.strip()}")
+    return json.loads((folder / name.path).read_text())
+
+
+def differences(found: Any, expected: Any) -> list[str]:
+    """Return the names of the values in which a replicate's file differs from what was computed anew."""
+    if not isinstance(found, dict):
+        return ["the whole file"]
+    return sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+
+
+def read(path: Path) -> Any:
+    """Return the content of a replicate's file, or None if it is not JSON. Raises UserError if it is missing."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}. Run `make replicate` to compute it.") from None
+
+
+def main(count: int) -> None:
+    names = planned(load_plan())
+    chosen = random.sample(names, min(count, len(names)))
+    committed = {name: read(name.path) for name in chosen}
+    print(f"Computing {len(chosen)} of {len(names)} replicates anew.", flush=True)
+    different = 0
+    with copies() as [folder], ThreadPoolExecutor(os.cpu_count()) as pool:
+        link_raw_data(folder)
+        for name, expected in zip(chosen, pool.map(lambda name: recompute(name, folder), chosen), strict=True):
+            changed = differences(committed[name], expected)
+            different += bool(changed)
+            print(f"{name.path}: {'different: ' + ', '.join(changed) if changed else 'equal'}", flush=True)
+    if different:
+        raise UserError(f"{different} of {len(chosen)} replicates differ from what this code computes.")
+    print(f"All {len(chosen)} replicates are what this code computes, to the last digit.")
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1. Raises ValueError, which argparse reports."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m replication.audit", description="Recompute and compare replicates."
+    )
+    parser.add_argument("count", type=positive, metavar="N", help="how many replicates to draw")
+    main(parser.parse_args().count)

@@ -1,0 +1,21 @@
+"""Check params.yaml before any other stage runs: `python -m stages.check`."""
+
+from lenet5.support.process import set_up
+
+set_up()
+
+from lenet5.support.files import write_atomically
+from lenet5.support.params import load_params
+from lenet5.support.paths import PARAMS, VALID
+
+
+def main() -> None:
+    params = load_params()
+    for name in sorted(params.exercise.keys() - params.techniques.keys()):
+        print(f"{PARAMS}: exercise.{name} is not a technique, so its accuracies are not shown.")
+    # The content is constant: the other stages depend on this file, and a change of params.yaml alone reruns none.
+    write_atomically(VALID, b"params.yaml is valid.\n")
+
+
+if __name__ == "__main__":
+    main()
