@@ -31,10 +31,10 @@ def first_images(data: Data) -> Data:
     return Data(*(Split(images[:count], labels[:count]) for (images, labels), count in zip(data, IMAGES, strict=True)))
 
 
-def digests(metrics: dict[str, Any]) -> dict[str, str]:
-    """Return the digest of the weights and the sha256 of all other metrics as JSON, with every digit."""
+def digests(metrics: dict[str, Any], data_sha256: list[str]) -> dict[str, str]:
+    """Return the digest of the weights, and that of the data and of all other metrics as JSON, with every digit."""
     rest = {name: value for name, value in metrics.items() if name != "weights_sha256"}
-    text = json.dumps(rest, sort_keys=True)
+    text = json.dumps([data_sha256, rest], sort_keys=True)
     return {
         "weights_sha256": metrics.get("weights_sha256", ""),  # a run that diverged has none
         "metrics_sha256": hashlib.sha256(text.encode()).hexdigest(),
@@ -44,14 +44,16 @@ def digests(metrics: dict[str, Any]) -> dict[str, str]:
 def main() -> None:
     set_up_torch()
     params, plan = load_params(), load_plan()
-    data = first_images(data_of_seed(params, SEED))
+    data = data_of_seed(params, SEED)
+    data_sha256 = [split.digest() for split in data]
+    data = first_images(data)
     content: dict[str, dict[str, dict[str, str]]] = {}
     for stage, learning_rate in (("replicate", plan.learning_rate), ("control", plan.control.learning_rate)):
         content[stage] = {}
         for technique in plan.techniques:
             changes = {"seed": SEED, "learning_rate": learning_rate, "epochs": EPOCHS}
             settings = technique_settings(params, technique).model_copy(update=changes)
-            content[stage][technique] = digests(replicate(settings, data))
+            content[stage][technique] = digests(replicate(settings, data), data_sha256)
             print(f"{stage} {technique}: {content[stage][technique]['weights_sha256'][:16]}", flush=True)
     write_json(FINGERPRINT, content)
 

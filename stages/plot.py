@@ -1,4 +1,4 @@
-"""Draw the study: metrics/{curves,evaluation,confusion,predictions} and the test images -> metrics/*.png."""
+"""Draw the study: metrics/{curves,evaluation,predictions} and the test images -> metrics/*.png."""
 
 from lenet5.support.process import set_up
 
@@ -18,7 +18,7 @@ from lenet5.report.figures import STYLE, WIDTH, label, png, styles
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 from lenet5.support.params import ReportedAccuracies, load_params
-from lenet5.support.paths import CONFUSION, CURVES, EVALUATION, METRICS, PREDICTIONS
+from lenet5.support.paths import CURVES, EVALUATION, METRICS, PREDICTIONS
 
 Curves = dict[str, pd.DataFrame]
 
@@ -84,14 +84,15 @@ def test_accuracy(evaluations: dict[str, Any], exercise: dict[str, ReportedAccur
     return figure
 
 
-def confusion(counts: dict[str, pd.DataFrame]) -> Figure:
+def confusion(predictions: dict[str, pd.DataFrame]) -> Figure:
     """Return the confusion matrices: the percentage of the test images of each class (row) predicted as each class."""
-    rows = (len(counts) + 1) // 2
+    rows = (len(predictions) + 1) // 2
     figure = Figure(figsize=(WIDTH, 0.6 + 4.7 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False)
-    for axis, (name, table) in zip(axes.flat, counts.items(), strict=False):
-        matrix = table.pivot_table(index="actual", columns="predicted", values="count", sort=False).to_numpy()
-        percent = 100 * matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
+    for axis, (name, table) in zip(axes.flat, predictions.items(), strict=False):
+        counts = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)))
+        np.add.at(counts, (table["label"], table["predicted"]), 1)
+        percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
         axis.imshow(percent, cmap="Greys", vmin=0, vmax=100)
         for (row, column), value in np.ndenumerate(percent):
             if value >= 1:
@@ -104,7 +105,7 @@ def confusion(counts: dict[str, pd.DataFrame]) -> Figure:
         axis.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES, fontsize=8)
         axis.set_xlabel("predicted")
         axis.set_ylabel("actual")
-    for axis in axes.flat[len(counts) :]:
+    for axis in axes.flat[len(predictions) :]:
         axis.set_visible(False)
     figure.suptitle("percentage of the test images of each class; empty cells are below 1")
     return figure
@@ -135,7 +136,6 @@ def main() -> None:
     try:
         curves = {name: pd.read_csv(CURVES / f"{name}.csv") for name in names}
         evaluations = {name: json.loads((EVALUATION / f"{name}.json").read_text()) for name in names}
-        counts = {name: pd.read_csv(CONFUSION / f"{name}.csv") for name in names}
         predictions = {name: pd.read_csv(PREDICTIONS / f"{name}.csv") for name in names}
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing. Run `dvc repro` to compute it.") from None
@@ -143,7 +143,7 @@ def main() -> None:
         figures = {
             "convergence": convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names}),
             "test_accuracy": test_accuracy(evaluations, params.exercise),
-            "confusion": confusion(counts),
+            "confusion": confusion(predictions),
             "gallery": gallery(load_split("test"), predictions),
         }
         for name, figure in figures.items():

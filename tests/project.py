@@ -20,7 +20,8 @@ import psutil
 from ruamel.yaml import YAML
 
 TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "Makefile", "dvc.yaml"]
-TRACKED += ["params.yaml", "pyproject.toml", "requirements.txt", "stages"]
+TRACKED += ["params.yaml", "pyproject.toml", "requirements.txt"]
+TRACKED += ["lenet5", "stages", "commands"]
 IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
 END = 10  # seconds to end in; two on a quiet machine, but here the tests share cores and disk
 yaml = YAML()

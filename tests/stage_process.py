@@ -4,6 +4,7 @@ seconds of its imports."""
 import importlib
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import torch._dynamo  # noqa: F401  # which the first optimizer loads
 
-from stages import evaluate, params, plot, prepare, select, summary, theory, train  # noqa: F401  # loaded once, by the server that forks the stages
+from lenet5.support.errors import UserError
+
+from stages import check, evaluate, plot, prepare, select, summary, theory, train  # noqa: F401  # loaded once, by the server that forks the stages
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.stage_process"])
@@ -72,4 +75,8 @@ def _run(
     os.dup2(output, 2)
     if before:
         before()
-    importlib.import_module(f"stages.{stage}").main(*arguments)
+    try:
+        importlib.import_module(f"stages.{stage}").main(*arguments)
+    except UserError:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # as the interpreter does; multiprocessing does not
+        sys.exit(1)

@@ -10,8 +10,8 @@ import yaml
 
 from benchmarks import figure
 from benchmarks.run import require_what_is_compared
-from stages.errors import UserError
-from stages.params import Params
+from lenet5.support.errors import UserError
+from lenet5.support.params import Params
 from stages.plot import png
 from tests.conftest import ROOT
 from tests.project import Project

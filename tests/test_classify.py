@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from stages.classify import main, read_image
+from commands.classify import main, read_image
 from stages.dataset import CLASS_NAMES
 from tests.project import Project
 

@@ -17,7 +17,7 @@ from stages.dataset import (
     take,
     train_validation_indices,
 )
-from stages.errors import UserError
+from lenet5.support.errors import UserError
 from tests.project import idx, small_images
 
 

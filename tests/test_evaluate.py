@@ -6,7 +6,7 @@ import torch
 
 from stages.dataset import CLASS_NAMES
 from stages.evaluate import confusion_counts, expected_calibration_error, per_class_accuracy, wilson_interval
-from stages.inference import loss_and_accuracy
+from lenet5.network.inference import loss_and_accuracy
 
 
 def test_the_wilson_interval_is_the_textbooks() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from stages import sources
+from lenet5.preparation import sources
 from tests import stage_process
 from tests.project import Project, idx, small_images
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.model import LeNet5, parameter_count, to_pixels
+from lenet5.network.model import LeNet5, parameter_count, to_pixels
 
 # The layer table of the document: what each layer gives, width x height x maps.
 LAYERS = {

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages import native
-from stages.errors import UserError
-from stages.model import LeNet5
-from stages.native import NativeNetwork, build
+from lenet5.network import native
+from lenet5.support.errors import UserError
+from lenet5.network.model import LeNet5
+from lenet5.network.native import NativeNetwork, build
 
 IMAGES, LABELS = 600, torch.arange(600) % 10
 TECHNIQUES: list[dict[str, float]] = [{}, {"batch_norm": True}, {"dropout": 0.2}, {"batch_norm": True, "dropout": 0.5}]

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from stages.errors import UserError
-from stages.params import TECHNIQUE_NAME, Params, check_params, load_params
+from lenet5.support.errors import UserError
+from lenet5.support.params import TECHNIQUE_NAME, Params, check_params, load_params
 from tests.conftest import ROOT
 from tests.project import Project
 

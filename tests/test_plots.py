@@ -90,7 +90,7 @@ def test_dvc_plots_diff_keeps_the_techniques_colours_and_dashes_the_revision(pro
 
 def test_the_page_of_make_plots_draws_everything_without_network(project: Project, tmp_path: Path) -> None:
     put_committed_curves(project)
-    project.run("python", "-m", "stages.page")
+    project.run("python", "-m", "commands.page")
     page = project.root / "plots.html"
     html = page.read_text()
     markup = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from stages.checkpoint import Checkpoint
+from lenet5.training.checkpoint import Checkpoint
 from stages.dataset import make_split, read_idx, split_training_set
-from stages.errors import UserError
-from stages.params import load_params
-from stages.paths import RAW
-from stages.sources import raw_files
+from lenet5.support.errors import UserError
+from lenet5.support.params import load_params
+from lenet5.support.paths import RAW
+from lenet5.preparation.sources import raw_files
 from stages.training import Data, train
 from tests.conftest import ROOT
 

@@ -13,8 +13,8 @@ import torch
 
 from replication.analyse import against_baseline, verdict
 from replication.replicate import packed
-from replication.results import Replicates, load_plan, unpacked
-from stages.errors import UserError
+from replication.analysis.results import Replicates, load_plan, unpacked
+from lenet5.support.errors import UserError
 from tests.conftest import ROOT
 from tests.project import Command, Project, add_replication
 from tests.test_dependencies import assert_reads_what_it_says, stages

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from replication.statistics import (
+from replication.analysis.statistics import (
     bca_interval,
     compare,
     crossed_intervals,

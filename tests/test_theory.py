@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages import theory
-from stages.errors import UserError
+from lenet5.support.errors import UserError
 from stages.theory import BatchNorm, Check, Gradients, Section
 
 SHAPES = [(2, 1), (3, 4), (8, 5), (64, 3)]

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.checkpoint import Checkpoint
+from lenet5.training.checkpoint import Checkpoint
 from stages.dataset import make_split
-from stages.inference import Network
-from stages.params import TrainSettings, load_params
+from lenet5.network.inference import Network
+from lenet5.support.params import TrainSettings, load_params
 from stages.training import (
     Data,
     Progress,
