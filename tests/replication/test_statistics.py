@@ -1,4 +1,4 @@
-"""Statistics over seeds against published examples, cases computed by hand, and each other."""
+"""Statistics over seeds, compared with published examples, values computed by hand, and each other."""
 
 import itertools
 
@@ -18,7 +18,8 @@ from replication.analysis.statistics import (
     sign_flip_p,
 )
 
-# Darwin's maize: cross- less self-fertilised, in eighths of an inch (Fisher, The Design of Experiments, 1935, table 3).
+# Darwin's maize: cross-fertilised minus self-fertilised plants, in eighths of an inch (Fisher, The Design of
+# Experiments, 1935, table 3).
 MAIZE = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], dtype=float)
 
 
@@ -26,14 +27,14 @@ def test_darwins_maize_has_fishers_interval_and_exact_p_value() -> None:
     described = describe(MAIZE)
     assert described["mean"] == pytest.approx(314 / 15)
     assert described["standard_deviation"] == pytest.approx(37.744, abs=5e-4)
-    # Section 17: t = 2.148 on 14 degrees of freedom, so the interval just leaves zero out.
+    # Section 17: t = 2.148 on 14 degrees of freedom, so the interval just excludes zero.
     low, high = described["interval"]
     assert (low, high) == pytest.approx((0.03, 41.84), abs=0.01)
-    # Section 21: of the 32,768 patterns of signs 1,726 are as far from zero as the one that was found.
+    # Section 21: 1,726 of the 32,768 sign patterns are at least as far from zero as the observed one.
     assert sign_flip_p(MAIZE) == pytest.approx(1726 / 32768)
 
 
-def test_describe_of_a_hand_computed_case() -> None:
+def test_describe_gives_values_computed_by_hand() -> None:
     assert describe(np.array([1.0, 2.0, 3.0, 6.0])) == {
         "n": 4,
         "mean": 3.0,
@@ -53,24 +54,24 @@ def test_the_sign_flip_test_counts_every_pattern(count: int) -> None:
     assert sign_flip_p(differences) == pytest.approx((means >= abs(differences.sum()) - 1e-12).mean())
 
 
-def test_ten_differences_of_one_sign_have_the_smallest_p_value_there_is() -> None:
+def test_differences_of_one_sign_have_the_smallest_p_value() -> None:
     assert sign_flip_p(np.arange(1.0, 11.0)) == pytest.approx(2 / 1024)
     assert sign_flip_p(np.zeros(4)) == 1
 
 
-def test_many_seeds_are_tested_by_random_patterns_the_same_each_time() -> None:
+def test_many_seeds_use_the_same_random_patterns_each_time() -> None:
     differences = np.random.default_rng(0).normal(0.5, 1, 30)
     p_value = sign_flip_p(differences)
     assert p_value == sign_flip_p(differences)
     assert p_value == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
 
 
-def test_holms_correction_of_a_hand_computed_case() -> None:
+def test_holms_correction_gives_values_computed_by_hand() -> None:
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([]) == []
 
 
-def test_the_bca_interval_is_that_of_efrons_formula() -> None:
+def test_the_bca_interval_follows_efrons_formula() -> None:
     values = MAIZE
     resamples = np.random.default_rng(1).choice(values, (200_000, len(values))).mean(axis=1)
     bias = stats.norm.ppf((resamples < values.mean()).mean())
@@ -87,7 +88,7 @@ def test_effect_size_is_the_mean_in_standard_deviations() -> None:
     assert effect_size(np.array([1.0, 1.0])) is None
 
 
-def test_probability_of_improvement_counts_the_pairs_and_half_the_ties() -> None:
+def test_improvement_counts_pairs_won_and_half_of_the_ties() -> None:
     result = probability_of_improvement(np.array([1.0, 2.0, 3.0]), np.array([2.0, 0.0]))
     assert result["probability"] == pytest.approx((0.0 + 1 + 0.5 + 1 + 1 + 1) / 6)
     assert result["interval"][0] <= result["probability"] <= result["interval"][1]
@@ -105,21 +106,21 @@ def test_equivalence_is_the_larger_of_two_one_sided_t_tests() -> None:
     assert equivalence_p(differences + 0.3, 0.2) > 0.95
 
 
-def test_seeds_that_agree_leave_the_crossed_interval_to_the_images() -> None:
+def test_equal_seeds_leave_only_the_uncertainty_over_images() -> None:
     images = np.random.default_rng(0).choice([-1, 0, 1], 2_000, p=[0.1, 0.7, 0.2]).astype(np.int8)
     low, high = crossed_intervals({"same": np.tile(images, (5, 1))})["same"]
     error = images.std() / len(images) ** 0.5
     assert (low, high) == pytest.approx((images.mean() - 1.96 * error, images.mean() + 1.96 * error), abs=0.1 * error)
 
 
-def test_images_that_agree_leave_the_crossed_interval_to_the_seeds() -> None:
+def test_equal_images_leave_only_the_uncertainty_over_seeds() -> None:
     seeds = np.array([0, 0, 1, 1, 1, 0, 1, 0], dtype=np.int8)
     interval = crossed_intervals({"same": np.tile(seeds[:, None], (1, 50))})["same"]
     # The number of ones among 8 draws is binomial.
     assert interval == pytest.approx(stats.binom(8, 0.5).ppf([0.025, 0.975]) / 8)
 
 
-def test_patterns_as_far_from_zero_as_what_was_seen_count_however_their_sums_round() -> None:
+def test_equally_extreme_patterns_count_whatever_their_rounding() -> None:
     random = np.random.default_rng(5)
     signs = 1 - 2 * (np.arange(2**10)[:, None] >> np.arange(10) & 1)
     for _ in range(100):
@@ -129,11 +130,11 @@ def test_patterns_as_far_from_zero_as_what_was_seen_count_however_their_sums_rou
         assert sign_flip_p(counts[0] / 100 - counts[1] / 100) == exact
 
 
-def test_a_comparison_is_mirrored_when_the_sides_are_swapped() -> None:
+def test_swapping_the_sides_mirrors_a_comparison() -> None:
     random = np.random.default_rng(3)
     ours, theirs = random.normal(88, 1, 10), random.normal(88.5, 1, 10)
-    there, back = compare(ours, theirs, 0.2), compare(theirs, ours, 0.2)
-    assert there["difference"] == -back["difference"]
-    assert there["sign_flip_p"] == back["sign_flip_p"]
-    assert there["improvement"]["probability"] == pytest.approx(1 - back["improvement"]["probability"])
-    assert there["equivalence_p"] == pytest.approx(back["equivalence_p"])
+    result, swapped = compare(ours, theirs, 0.2), compare(theirs, ours, 0.2)
+    assert result["difference"] == -swapped["difference"]
+    assert result["sign_flip_p"] == swapped["sign_flip_p"]
+    assert result["improvement"]["probability"] == pytest.approx(1 - swapped["improvement"]["probability"])
+    assert result["equivalence_p"] == pytest.approx(swapped["equivalence_p"])

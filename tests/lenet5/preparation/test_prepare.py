@@ -1,4 +1,4 @@
-from pathlib import Path
+"""From IDX files to the prepared splits."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.dataset import (
-    Split,
-    load_split,
+from lenet5.data.dataset import Split
+from lenet5.preparation.prepare import (
     make_split,
     pad,
     read_idx,
-    save_split,
     split_training_set,
     take,
     train_validation_indices,
@@ -21,7 +19,7 @@ from lenet5.support.errors import UserError
 from tests.project import idx, small_images
 
 
-def test_padding_puts_the_image_in_the_centre_of_zeros() -> None:
+def test_padding_centres_the_image_on_zeros() -> None:
     image = torch.randint(1, 256, (1, 1, 28, 28), dtype=torch.uint8)
     padded = pad(image)
     assert padded.shape == (1, 1, 32, 32)
@@ -30,7 +28,7 @@ def test_padding_puts_the_image_in_the_centre_of_zeros() -> None:
 
 
 @given(st.integers(2, 400), st.floats(0.01, 0.99), st.integers(0, 2**63 - 1))
-def test_the_split_is_disjoint_complete_and_of_the_asked_size(count: int, fraction: float, seed: int) -> None:
+def test_the_split_is_disjoint_complete_and_of_the_right_size(count: int, fraction: float, seed: int) -> None:
     held_out = round(count * fraction)
     if not 0 < held_out < count:
         with pytest.raises(UserError, match="validation_fraction"):
@@ -41,7 +39,7 @@ def test_the_split_is_disjoint_complete_and_of_the_asked_size(count: int, fracti
     assert torch.equal(torch.cat([train, validation]).sort().values, torch.arange(count))
 
 
-def test_the_split_depends_on_its_seed_alone() -> None:
+def test_the_split_depends_only_on_its_seed() -> None:
     state = torch.random.get_rng_state()
     first = train_validation_indices(100, 0.2, seed=1)[1]
     torch.rand(3)
@@ -50,13 +48,13 @@ def test_the_split_depends_on_its_seed_alone() -> None:
     torch.random.set_rng_state(state)
 
 
-def test_images_keep_their_labels_through_the_split() -> None:
+def test_images_keep_their_labels_when_they_are_split() -> None:
     images = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1)
     for part in split_training_set(Split(images, torch.arange(50)), 0.2, seed=3):
         assert torch.equal(part.images.flatten().long(), part.labels)
 
 
-def test_a_subset_is_the_first_images() -> None:
+def test_a_subset_consists_of_the_first_images() -> None:
     split = Split(torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1), torch.arange(10))
     assert take(split, 0.3).labels.tolist() == [0, 1, 2]
     assert len(take(split, 1.0).labels) == 10
@@ -71,30 +69,21 @@ def test_idx_files_are_read_as_they_were_written() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\0\0", b"<html>", b"\0\0\x08\x01\0\0\0\x05abc", b"\0\0\x08\x01\0\0\0\x01abc"]
 )
-def test_what_is_no_idx_file_is_refused_by_name(content: bytes) -> None:
+def test_a_file_that_is_not_idx_is_rejected_by_name(content: bytes) -> None:
     with pytest.raises(UserError, match="labels-file"):
         read_idx(content, "labels-file")
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "words"),
+    ("images", "labels", "message"),
     [
         (torch.zeros(3, 28, 28), torch.zeros(2), "3 images but 2 labels"),
         (torch.zeros(3, 27, 28), torch.zeros(3), "N x 28 x 28"),
         (torch.zeros(1, 28, 28), torch.tensor([10]), "label 10"),
     ],
 )
-def test_images_and_labels_that_do_not_fit_are_refused(images: torch.Tensor, labels: torch.Tensor, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_images_and_labels_that_do_not_match_are_rejected(
+    images: torch.Tensor, labels: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
         make_split(images, labels)
-
-
-def test_a_prepared_split_is_read_as_it_was_saved_and_damage_is_told(tmp_path: Path) -> None:
-    images, labels = small_images(4, seed=1)
-    split = make_split(torch.from_numpy(images), torch.from_numpy(labels))
-    save_split(split, "train", tmp_path)
-    assert all(torch.equal(saved, read) for saved, read in zip(split, load_split("train", tmp_path), strict=True))
-    path = tmp_path / "train.pt"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"train\.pt is damaged"):
-        load_split("train", tmp_path)

@@ -1,10 +1,12 @@
+"""The architecture of LeNet-5."""
+
 import pytest
 import torch
 from torch import nn
 
 from lenet5.network.model import LeNet5, parameter_count, to_pixels
 
-# The layer table of the document: what each layer gives, width x height x maps.
+# The layer table of the exercise: the shape of each layer's output.
 LAYERS = {
     "c1.convolution": (6, 28, 28),
     "c1.pool": (6, 14, 14),
@@ -27,18 +29,18 @@ def output_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_every_layer_has_the_shape_of_the_documents_table(batch_norm: bool) -> None:
+def test_every_layer_has_the_shape_in_the_exercises_table(batch_norm: bool) -> None:
     shapes = output_shapes(LeNet5(batch_norm=batch_norm))
     assert {name: shapes[name] for name in LAYERS} == LAYERS
 
 
-def test_there_are_61706_parameters_and_two_more_per_normalised_channel() -> None:
+def test_batch_norm_adds_two_parameters_per_channel_to_61706() -> None:
     assert parameter_count(LeNet5()) == 61_706
     assert parameter_count(LeNet5(dropout=0.5)) == 61_706
     assert parameter_count(LeNet5(batch_norm=True)) == 61_706 + 2 * (6 + 16 + 120)
 
 
-def test_batch_norm_stands_between_each_convolution_and_its_relu() -> None:
+def test_batch_norm_lies_between_each_convolution_and_its_relu() -> None:
     model = LeNet5(batch_norm=True)
     order: list[str] = []
     for name, module in model.named_modules():
@@ -54,11 +56,11 @@ def test_batch_norm_stands_between_each_convolution_and_its_relu() -> None:
     assert channels == [6, 16, 120]
 
 
-def test_no_batch_norm_without_asking() -> None:
+def test_batch_norm_is_off_by_default() -> None:
     assert not any("norm" in name for name in LeNet5(dropout=0.2).state_dict())
 
 
-def test_dropout_is_random_in_training_and_silent_in_evaluation() -> None:
+def test_dropout_is_random_in_training_and_off_in_evaluation() -> None:
     model, images = LeNet5(dropout=0.5), torch.rand(4, 1, 32, 32)
     model.train()
     assert not torch.equal(model(images), model(images))
@@ -69,12 +71,12 @@ def test_dropout_is_random_in_training_and_silent_in_evaluation() -> None:
     assert torch.equal(model(images), without(images))
 
 
-def test_c5_is_the_convolution_that_covers_its_whole_input() -> None:
+def test_c5_equals_a_convolution_that_covers_its_whole_input() -> None:
     model, maps = LeNet5(), torch.rand(3, 16, 5, 5)
     convolution = nn.functional.conv2d(maps, model.c5.weight.view(120, 16, 5, 5), model.c5.bias)
     torch.testing.assert_close(model.c5(maps.flatten(1)), convolution.flatten(1))
 
 
-def test_pixels_are_between_0_and_1() -> None:
+def test_pixels_lie_between_0_and_1() -> None:
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
     assert torch.equal(to_pixels(images).flatten(), torch.arange(256) / 255)

@@ -1,0 +1,48 @@
+"""Prepared splits in files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lenet5.data.dataset import load_data, load_split, save_split
+from lenet5.preparation.prepare import make_split
+from lenet5.support.errors import UserError
+from tests.project import small_images
+
+
+def test_a_split_is_read_as_it_was_saved(tmp_path: Path) -> None:
+    images, labels = small_images(4, seed=1)
+    split = make_split(torch.from_numpy(images), torch.from_numpy(labels))
+    for name in ("train", "validation", "test"):
+        save_split(split, name, tmp_path)
+    for loaded in (load_split("train", tmp_path), *load_data(tmp_path)):
+        assert all(torch.equal(saved, read) for saved, read in zip(split, loaded, strict=True))
+
+
+def test_a_damaged_missing_or_foreign_split_is_rejected_by_name(tmp_path: Path) -> None:
+    images, labels = small_images(4, seed=1)
+    save_split(make_split(torch.from_numpy(images), torch.from_numpy(labels)), "train", tmp_path)
+    path = tmp_path / "train.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"train\.pt is damaged"):
+        load_split("train", tmp_path)
+    with pytest.raises(UserError, match=r"test\.pt is missing"):
+        load_split("test", tmp_path)
+    torch.save({"images": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match=r"train\.pt does not hold prepared images"):
+        load_split("train", tmp_path)
+
+
+def test_the_digest_depends_on_every_value_shape_and_dtype() -> None:
+    images, labels = small_images(4, seed=1)
+    split = make_split(torch.from_numpy(images), torch.from_numpy(labels))
+    changed = split.images.clone()
+    changed[3, 0, 31, 31] += 1
+    others = [
+        split._replace(images=changed),
+        split._replace(images=split.images.flatten(1)),
+        split._replace(labels=split.labels.int()),
+    ]
+    assert len({other.digest() for other in (split, *others)}) == 4
+    assert split._replace(images=split.images.clone()).digest() == split.digest()

@@ -1,0 +1,39 @@
+"""Techniques compared on the same test images."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lenet5.report.comparison import compare_with_baseline, mcnemar_exact
+
+Correct = NDArray[np.bool_]  # whether each image is classified correctly
+
+
+def classified(both: int, only_ours: int, only_theirs: int, neither: int) -> tuple[Correct, Correct]:
+    """Return two classifiers' results on so many images that both, only one or neither classify correctly."""
+    ours = np.repeat([True, True, False, False], [both, only_ours, only_theirs, neither])
+    theirs = np.repeat([True, False, True, False], [both, only_ours, only_theirs, neither])
+    return ours, theirs
+
+
+def test_mcnemar_is_the_exact_binomial_test_on_disagreements() -> None:
+    # 1 of 7 disagreements: p = 2 (C(7,0) + C(7,1)) / 2^7 = 16 / 128.
+    only_ours, only_theirs, p_value = mcnemar_exact(*classified(50, 1, 6, 3))
+    assert (only_ours, only_theirs) == (1, 6)
+    assert p_value == pytest.approx(0.125)
+
+
+def test_classifiers_that_never_disagree_have_a_p_value_of_one() -> None:
+    assert mcnemar_exact(*classified(5, 0, 0, 5)) == (0, 0, 1.0)
+
+
+def test_holm_multiplies_the_smallest_p_by_the_comparisons() -> None:
+    baseline = classified(90, 0, 0, 30)[1]
+    worse, slightly_worse = baseline.copy(), baseline.copy()
+    worse[:20] = False
+    slightly_worse[:3] = False
+    results = compare_with_baseline({"baseline": baseline, "worse": worse, "slightly": slightly_worse})
+    assert "baseline" not in results
+    assert results["worse"]["mcnemar_p_holm"] == pytest.approx(2 * results["worse"]["mcnemar_p"])
+    assert results["slightly"]["mcnemar_p_holm"] == pytest.approx(results["slightly"]["mcnemar_p"])
+    assert results["worse"]["difference_points"] == pytest.approx(-100 * 20 / 120)
