@@ -43,6 +43,8 @@ class Checksums(Section):
 
 
 class DataSettings(Section):
+    """Everything that the prepared data depend on besides code."""
+
     validation_fraction: Fraction
     split_seed: Seed
     subset: Annotated[float, Field(gt=0, le=1)]
@@ -87,6 +89,8 @@ class ReportedAccuracies(Section):
 
 
 class Params(Section):
+    """The content of params.yaml."""
+
     data: DataSettings
     train: TrainSettings
     techniques: dict[str, dict[str, Any]]

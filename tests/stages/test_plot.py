@@ -1,39 +1,39 @@
-"""What a person sees with `dvc plots` and in the page of `make plots`."""
+"""The study's figures, and what `dvc plots` shows."""
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
+import torch
 import vl_convert
-from dvc.repo import Repo
 
-from stages.plot import COLOURS, label
+from lenet5 import CLASS_NAMES, Split, load_params
+from lenet5.report.figures import COLOURS, label
+from stages.plot import gallery
 from tests.conftest import ROOT
 from tests.project import Project
-from tests.test_pipeline import TECHNIQUES
+from tests.stages.curves import put_committed_curves
 
+TECHNIQUES = tuple(load_params(ROOT / "params.yaml").techniques)
 COMPARISONS = ("Validation loss", "Training loss", "Test accuracy", "Training accuracy")
-VEGA_LITE = "5.8"  # the oldest that vl-convert has; the page of `dvc plots show` loads a 5
+VEGA_LITE = "5.8"  # the oldest version that vl-convert has; the page of `dvc plots show` loads a version 5
 
 
 def shown(project: Project, *arguments: str) -> dict[str, Any]:
-    """The plots that DVC emits, by name."""
+    """Return the plots that DVC outputs, by name."""
     output = json.loads(project.dvc("plots", *arguments, "--json").stdout)
     assert "errors" not in output
     return {name: plots[0] for name, plots in output["data"].items()}
 
 
 def drawn(specification: dict[str, Any]) -> tuple[list[str], list[tuple[str, bool]]]:
-    """The texts of a Vega-Lite plot, and of each line that is long enough to be seen, its colour and whether it is
-    dashed: as drawn, from its SVG."""
+    """Return the texts of a Vega-Lite plot, and the colour of each visible line and whether it is dashed, all as drawn
+    in its SVG."""
     svg = vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE)
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     lines = re.findall(r'<path aria-label="[^"]*" role="graphics-symbol"[^>]*line mark[^>]*/>', svg)
@@ -44,20 +44,14 @@ def drawn(specification: dict[str, Any]) -> tuple[list[str], list[tuple[str, boo
 
 
 def marked_epochs(specification: dict[str, Any]) -> dict[str, int]:
-    """The epoch at which each technique's dot stands."""
+    """Return the epoch at which each technique is marked with a dot."""
     svg = vl_convert.vegalite_to_svg(specification, vl_version=VEGA_LITE)
     labels = re.findall(r'<path aria-label="([^"]*)"[^>]*roledescription="point"[^>]*stroke="white"', svg)
     found = [re.search(r"^epoch: ([0-9]+);.*technique: ([^;]*);", text) for text in labels]
     return {match[2]: int(match[1]) for match in found if match}
 
 
-def put_committed_curves(project: Project) -> None:
-    """The study's own curves where it has them, so that what is tested is what a reader sees."""
-    if (ROOT / "metrics/curves").is_dir():
-        shutil.copytree(ROOT / "metrics/curves", project.root / "metrics/curves", dirs_exist_ok=True)
-
-
-def test_dvc_plots_show_draws_each_technique_in_its_colour_with_its_name_and_kept_epoch(project: Project) -> None:
+def test_dvc_plots_show_draws_every_technique_and_its_kept_epoch(project: Project) -> None:
     put_committed_curves(project)
     plots = shown(project, "show")
     curves = {name: pd.read_csv(project.root / f"metrics/curves/{name}.csv") for name in TECHNIQUES}
@@ -79,7 +73,7 @@ def test_dvc_plots_show_draws_each_technique_in_its_colour_with_its_name_and_kep
     assert images == {f"metrics/{name}.png" for name in ("convergence", "test_accuracy", "confusion", "gallery")}
 
 
-def test_dvc_plots_diff_keeps_the_techniques_colours_and_dashes_the_revision(project: Project) -> None:
+def test_dvc_plots_diff_keeps_colours_and_dashes_one_revision(project: Project) -> None:
     project.commit("results")
     curve = project.root / "metrics/curves/dropout.csv"
     curve.write_text(re.sub(r",([0-9.e-]+)$", ",0.5", curve.read_text(), flags=re.MULTILINE))
@@ -88,25 +82,7 @@ def test_dvc_plots_diff_keeps_the_techniques_colours_and_dashes_the_revision(pro
     assert sorted(lines) == sorted((colour, dash) for colour in COLOURS[: len(TECHNIQUES)] for dash in (False, True))
 
 
-def test_the_page_of_make_plots_draws_everything_without_network(project: Project, tmp_path: Path) -> None:
-    put_committed_curves(project)
-    project.run("python", "-m", "commands.page")
-    page = project.root / "plots.html"
-    html = page.read_text()
-    markup = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
-    assert not re.findall(r'(?:src|href)="(?!data:)[^"]*"', markup)
-    assert html.count('src="data:image/png;base64,') == 4
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no Chromium here to open the page with")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    command += ["--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", page.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    plots = len(COMPARISONS) + 2 * len(TECHNIQUES)
-    assert len(re.findall(r"<svg[^>]*class=\"marks\"", dom)) == plots
-
-
-def test_curves_and_plots_are_current_after_every_epoch_of_a_running_training(project: Project) -> None:
+def test_curves_and_plots_follow_every_epoch_of_a_running_run(project: Project) -> None:
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=100_000))
     curve = project.root / "metrics/curves/dropout.csv"
     training = subprocess.Popen(
@@ -122,7 +98,7 @@ def test_curves_and_plots_are_current_after_every_epoch_of_a_running_training(pr
         seen = 0
         for line in training.stdout:
             if found := re.match(r"dropout: epoch (\d+)/", line):
-                # The row is there before the epoch is announced, and the file is whole.
+                # The row is written before the epoch is printed, and the file is complete.
                 rows = curve.read_text().splitlines()[1:]
                 assert len(rows) >= int(found[1])
                 assert all(row.count(",") == 6 for row in rows)
@@ -135,14 +111,20 @@ def test_curves_and_plots_are_current_after_every_epoch_of_a_running_training(pr
     finally:
         os.killpg(training.pid, signal.SIGTERM)
         training.wait(timeout=60)
-        time.sleep(1)  # the training itself notices that DVC is gone
+        time.sleep(1)  # the training notices that DVC has ended, and ends
 
 
-def test_every_technique_has_its_model_named_as_an_artifact(computed_project: Project) -> None:
-    artifacts = Repo(str(ROOT)).artifacts.read()["dvc.yaml"]
-    assert {name.replace("-", "_"): artifact.path for name, artifact in artifacts.items()} == {
-        name: f"models/{name}.pt" for name in computed_project.params()["techniques"]
-    }, "dvc.yaml: name each technique's model under artifacts, with dashes for underscores"
-    for artifact in artifacts.values():
-        assert artifact.type == "model" and artifact.desc and artifact.labels
-        assert (computed_project.root / artifact.path).exists()
+def test_the_gallery_captions_the_most_confident_mistakes() -> None:
+    images = torch.zeros(4, 1, 32, 32, dtype=torch.uint8)
+    coat, shirt = CLASS_NAMES.index("Coat"), CLASS_NAMES.index("Shirt")
+    columns = ["image", "label", "predicted", "probability"]
+    rows = [(0, coat, coat, 1.0), (1, coat, shirt, 0.999), (2, shirt, coat, 0.9996), (3, coat, shirt, 0.42)]
+    predictions = {name: pd.DataFrame(rows, columns=columns) for name in ("baseline", "batch_norm")}
+    figure = gallery(Split(images, torch.zeros(4).long()), predictions, columns=5)
+    expected = [
+        "predicted Coat\n(> 99.9 %),\nactual Shirt",
+        "predicted Shirt\n(99.9 %),\nactual Coat",
+        "predicted Shirt\n(42.0 %),\nactual Coat",
+    ]
+    assert [axis.get_title() for axis in figure.axes] == 2 * [*expected, "", ""]
+    assert [axis.get_ylabel() for axis in figure.axes[::5]] == ["baseline", "batch norm"]

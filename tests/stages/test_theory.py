@@ -215,9 +215,7 @@ def test_a_perturbed_gradient_fails_its_check(name: str, factor: float, monkeypa
 def test_a_wrong_exponent_in_line_d_fails_for_sigma2_and_x(monkeypatch: pytest.MonkeyPatch) -> None:
     real = theory.sigma2_gradient
 
-    def wrong(
-        d_x_hat: Tensor, deviation: Tensor, sigma2: Tensor, epsilon: float, exponent: float
-    ) -> Tensor:
+    def wrong(d_x_hat: Tensor, deviation: Tensor, sigma2: Tensor, epsilon: float, exponent: float) -> Tensor:
         return real(d_x_hat, deviation, sigma2, epsilon, -0.5 if exponent == -1.5 else exponent)
 
     monkeypatch.setattr(theory, "sigma2_gradient", wrong)

@@ -32,7 +32,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_second_process_waits_and_resumes_when_the_first_is_killed(tmp_path: Path) -> None:
+def test_a_waiting_process_resumes_when_the_first_is_killed(tmp_path: Path) -> None:
     with start(tmp_path) as first:
         try:
             assert first.stdout and [first.stdout.readline() for _ in range(2)] == ["0\n", "saved\n"]
@@ -42,7 +42,7 @@ def test_a_second_process_waits_and_resumes_when_the_first_is_killed(tmp_path: P
                 assert waiting.startswith("Another process is training dropout; waiting for it to end (lock: ")
                 assert second.poll() is None
                 first.kill()
-                printed, _ = second.communicate("go on\n", timeout=60)
+                printed, _ = second.communicate("end\n", timeout=60)
         finally:
             first.kill()
     assert printed.splitlines() == ["1", "saved"]

@@ -1,0 +1,21 @@
+"""Every contender trains and evaluates LeNet-5 on the small data set. How fast, only a quiet machine can measure."""
+
+import importlib.util
+import json
+
+import pytest
+
+from tests.project import Project
+
+
+@pytest.mark.parametrize("contender", ["native-dropout", "torch", "reference-0", "peak", "jax", "keras"])
+def test_a_contender_trains_lenet_5_and_is_timed(contender: str, benchmarked: Project) -> None:
+    if contender in ("jax", "keras") and not importlib.util.find_spec("keras"):
+        pytest.skip("needs what `make benchmark` installs")
+    output = benchmarked.run("python", "-m", "benchmarks.timing", contender, "1.0", "16", "32").stdout
+    results = json.loads(output)
+    assert len(results) == 2
+    for numbers in results:
+        assert numbers["epoch"] == numbers["train"] + numbers["evaluate"] > 0
+        assert numbers["start"] > 0
+        assert 50 < numbers["megabytes"] < 2000

@@ -1,0 +1,39 @@
+"""The files of Fashion-MNIST, compared with torchvision's data set."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.contenders import torchvision_fashion_mnist
+from lenet5.preparation.prepare import make_split, read_idx
+from lenet5.preparation.sources import MIRROR
+from lenet5.support.params import Checksums
+from tests.project import idx, small_images
+
+NAMES = [field.alias for field in Checksums.model_fields.values()]
+
+
+def test_mirror_and_file_names_equal_those_of_torchvision() -> None:
+    fashion_mnist = torchvision_fashion_mnist()
+    assert fashion_mnist.mirrors == [MIRROR]
+    assert sorted(name for name, _ in fashion_mnist.resources) == sorted(f"{name}.gz" for name in NAMES)
+
+
+@pytest.mark.parametrize("kind", ["train", "t10k"])
+def test_torchvision_reads_the_same_images_and_labels(kind: str, tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    contents: dict[str, bytes] = {}
+    for prefix, count in (("train", 30), ("t10k", 20)):
+        arrays = small_images(count, seed=count)
+        for part, array in zip(("images-idx3", "labels-idx1"), arrays, strict=True):
+            contents[f"{prefix}-{part}-ubyte"] = idx(array)
+    assert sorted(contents) == sorted(NAMES)
+    for name, content in contents.items():
+        (raw / name).write_bytes(content)
+    images, labels = (read_idx(contents[name], name) for name in contents if name.startswith(kind))
+    split = make_split(images, labels)
+    theirs = torchvision_fashion_mnist()(tmp_path, train=kind == "train")
+    assert torch.equal(split.images[:, 0, 2:-2, 2:-2], theirs.data)
+    assert torch.equal(split.labels, theirs.targets)
