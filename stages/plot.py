@@ -122,7 +122,7 @@ def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6)
             axis.spines[:].set_visible(False)
         wrong = table[table["label"] != table["predicted"]].nlargest(columns, "probability")
         for axis, miss in zip(row, wrong.to_dict("records"), strict=False):
-            axis.imshow(test.images[miss["image"], 0, 2:-2, 2:-2], cmap="gray_r")
+            axis.imshow(test.images[miss["image"], 0, 2:-2, 2:-2].numpy(), cmap="gray_r")
             predicted, actual = CLASS_NAMES[miss["predicted"]], CLASS_NAMES[miss["label"]]
             percent = f"{100 * miss['probability']:.1f} %" if miss["probability"] < 0.9995 else "> 99.9 %"
             axis.set_title(f"predicted {predicted}\n({percent}),\nactual {actual}", fontsize=8)

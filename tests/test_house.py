@@ -97,7 +97,7 @@ def test_every_imported_package_is_a_declared_dependency() -> None:
     extras = project["optional-dependencies"]
     requirements = [*project["dependencies"], *(line for name in extras if name != "test" for line in extras[name])]
     declared = {re.split(r"[^\w.-]", line)[0].lower() for line in requirements}
-    undeclared = {}
+    undeclared: dict[str, set[str]] = {}
     for path in sources(*PACKAGES):
         modules = {name.split(".")[0] for name in imported_modules(path)} - {*sys.stdlib_module_names, *PACKAGES}
         missing = {DISTRIBUTIONS.get(module, module).lower() for module in modules} - declared

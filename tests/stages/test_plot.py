@@ -82,10 +82,10 @@ def test_dvc_plots_diff_keeps_colours_and_dashes_one_revision(project: Project) 
     assert sorted(lines) == sorted((colour, dash) for colour in COLOURS[: len(TECHNIQUES)] for dash in (False, True))
 
 
-def test_curves_and_plots_follow_every_epoch_of_a_running_run(project: Project) -> None:
+def test_curves_and_plots_are_current_after_each_epoch_of_a_run(project: Project) -> None:
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=100_000))
     curve = project.root / "metrics/curves/dropout.csv"
-    training = subprocess.Popen(
+    run = subprocess.Popen(
         ["dvc", "repro", "train@dropout"],
         cwd=project.root,
         env=project.environment(),
@@ -94,9 +94,9 @@ def test_curves_and_plots_follow_every_epoch_of_a_running_run(project: Project) 
         start_new_session=True,
     )
     try:
-        assert training.stdout
+        assert run.stdout
         seen = 0
-        for line in training.stdout:
+        for line in run.stdout:
             if found := re.match(r"dropout: epoch (\d+)/", line):
                 # The row is written before the epoch is printed, and the file is complete.
                 rows = curve.read_text().splitlines()[1:]
@@ -107,11 +107,11 @@ def test_curves_and_plots_follow_every_epoch_of_a_running_run(project: Project) 
                     seen = sum(value["filename"] == "dropout.csv" for value in values)
                     break
         assert seen >= 10
-        assert training.poll() is None
+        assert run.poll() is None
     finally:
-        os.killpg(training.pid, signal.SIGTERM)
-        training.wait(timeout=60)
-        time.sleep(1)  # the training notices that DVC has ended, and ends
+        os.killpg(run.pid, signal.SIGTERM)
+        run.wait(timeout=60)
+        time.sleep(1)  # the stage notices that DVC has ended, and ends
 
 
 def test_the_gallery_captions_the_most_confident_mistakes() -> None:

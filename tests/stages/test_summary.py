@@ -34,7 +34,7 @@ def test_the_table_has_one_row_per_technique_and_aligned_columns() -> None:
     assert "+0.50" not in lines[3]
 
 
-def test_the_exercises_accuracies_are_shown_where_it_has_some() -> None:
+def test_the_exercises_accuracies_are_shown_if_it_reports_any() -> None:
     assert cells(ROW)[-1] == ""
     assert cells(ROW | {"exercise_test_accuracy": 88.5, "exercise_train_accuracy": 89.0})[-1] == "88.50 / 89.00"
 

@@ -11,7 +11,7 @@ from lenet5.preparation.sources import MIRROR
 from lenet5.support.params import Checksums
 from tests.project import idx, small_images
 
-NAMES = [field.alias for field in Checksums.model_fields.values()]
+NAMES = [str(field.alias) for field in Checksums.model_fields.values()]
 
 
 def test_mirror_and_file_names_equal_those_of_torchvision() -> None:

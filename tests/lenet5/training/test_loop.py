@@ -75,7 +75,7 @@ def test_among_equal_validation_losses_the_first_epoch_is_kept() -> None:
     assert Progress(rows).best.epoch == 2
 
 
-def test_derived_seeds_differ_by_seed_purpose_and_epoch() -> None:
+def test_derived_seeds_are_fixed_and_differ_by_purpose_and_epoch() -> None:
     seeds = {derived_seed(*key) for key in [(0, "order", 1), (0, "order", 2), (0, "dropout", 1), (1, "order", 1)]}
     assert len(seeds) == 4
     # A constant, since a change here would silently change every result.

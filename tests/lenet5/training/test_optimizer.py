@@ -31,7 +31,7 @@ def test_step_optimizer_equals_the_step_of_pytorchs_optimizer(optimizer: str, ba
     torch.testing.assert_close(our_state, their_state, rtol=0, atol=0)
 
 
-def test_the_cosine_schedule_falls_from_the_full_rate_to_zero() -> None:
+def test_the_cosine_schedule_falls_from_full_rate_to_near_zero() -> None:
     cosine = settings(schedule="cosine", epochs=80)
     rates = [scheduled_learning_rate(cosine, epoch) for epoch in range(1, 81)]
     assert rates[0] == cosine.learning_rate
