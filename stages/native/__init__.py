@@ -77,7 +77,7 @@ class NativeNetwork:
         # The running averages too become views of one tensor, which one operation updates: norms x (mean, variance) x
         # channels. The rows of the narrower norms are padded.
         width = ctypes.c_int64.in_dll(library(), "statistics_width").value
-        self.statistics = torch.empty(len(self.norms), 2, width)
+        self.statistics = torch.zeros(len(self.norms), 2, width)  # of the last batch
         self.running = torch.zeros_like(self.statistics)
         self.batches = torch.zeros(len(self.norms), dtype=torch.int64)
         for norm, running, batches in zip(self.norms, self.running, self.batches, strict=True):
@@ -97,7 +97,9 @@ class NativeNetwork:
         needs two; IndexError for an index out of range.
         """
         if images.dtype != torch.uint8 or images.shape[1:] != (1, 32, 32) or not images.is_contiguous():
-            raise ValueError(f"images must be contiguous uint8 N x 1 x 32 x 32, not {images.dtype} {tuple(images.shape)}")
+            raise ValueError(
+                f"images must be contiguous uint8 N x 1 x 32 x 32, not {images.dtype} {tuple(images.shape)}"
+            )
         if indices.dtype != torch.int64 or indices.dim() != 1 or not indices.is_contiguous():
             raise ValueError(f"indices must be a contiguous int64 vector, not {indices.dtype} {tuple(indices.shape)}")
         if not self.model.training:
