@@ -35,6 +35,8 @@ typedef struct {
     float *x, *y, *dx, *dy;
     Parameters p, gradient;
     bool batch_norm;
+    double epsilon;
+    float (*statistics)[WIDTH]; /* mean and unbiased variance of the batch */
     float mean[WIDTH], inverse[WIDTH], scale[WIDTH];
     float z[MAX_BATCH * C1_SIZE], dz[MAX_BATCH * C1_SIZE], noise[MAX_BATCH * C5_UNITS];
 } Layer;
@@ -66,7 +68,8 @@ static double sum_rows(int n, int rows, float row_sum[n][rows]) {
     return total;
 }
 
-static void batch_statistics(int n, Layer *l, double epsilon, float statistics[2][WIDTH]) {
+static void batch_statistics(int n, Layer *l) {
+    if (!l->batch_norm) return;
     const int side = l->side;
     const double count = (double)n * side * side;
     float (*z)[l->out][side][side] = (void *)l->z;
@@ -85,10 +88,10 @@ static void batch_statistics(int n, Layer *l, double epsilon, float statistics[2
             }
         }
         const double total = sum_rows(n, side, squares);
-        statistics[0][c] = mean;
-        statistics[1][c] = (float)(total / (count - 1.0));
+        l->statistics[0][c] = mean;
+        l->statistics[1][c] = (float)(total / (count - 1.0));
         l->mean[c] = mean;
-        l->inverse[c] = (float)(1.0 / sqrt(total / count + epsilon));
+        l->inverse[c] = (float)(1.0 / sqrt(total / count + l->epsilon));
         l->scale[c] = l->p.gamma[c] * l->inverse[c];
     }
 }

@@ -126,4 +126,7 @@ def build() -> Path:
 
 
 if __name__ == "__main__":
-    print(build())
+    try:
+        print(build())
+    except UserError as error:
+        sys.exit(str(error))

@@ -16,12 +16,10 @@ static const Maps C1 = {C1_CHANNELS, C1_SIDE};
 static const Maps S2 = {C1_CHANNELS, S2_SIDE};
 static const Maps C3 = {C3_CHANNELS, C3_SIDE};
 
-/* Output channels per step; their sums fill the registers that exist. */
+/* Output channels per step: as many as there are registers for their sums. */
 enum { C1_TILE = REGISTERS == 32 ? 6 : 3, C3_TILE = REGISTERS == 32 ? 4 : 2, MAX_TILE = 6 };
-_Static_assert(
-    C1_CHANNELS % C1_TILE == 0 && C3_CHANNELS % C3_TILE == 0,
-    "no tile is partly filled"
-);
+_Static_assert(C1_CHANNELS % C1_TILE == 0, "every tile is full");
+_Static_assert(C3_CHANNELS % C3_TILE == 0, "every tile is full");
 
 /* One layer's parameters, or their gradients; gamma and beta only with batch normalisation. */
 typedef struct {
@@ -45,9 +43,9 @@ INLINE int index_in_window(const int side, int p) { return ((p / 2) * side + p %
 
 /* The 2 x 2 outputs of one pooling window, for a tile of channels.
  *
- * A window's four outputs share most of their inputs and are pooled without leaving the registers.
- * A tile's sums stay in registers too: each input is loaded once for all its channels, and each
- * weight once for all four outputs. */
+ * A window per step: its four outputs share most of their inputs, and they can be pooled without
+ * being stored. A tile of channels in registers: each input is loaded once for all channels of the
+ * tile, and each weight once for all four outputs. */
 INLINE void window_sums(
     const Maps in,
     const int tile,

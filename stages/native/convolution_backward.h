@@ -49,8 +49,12 @@ INLINE void unpool(
 }
 
 /* Adds to `bias_sums`, channels x 16 lanes, the gradients at a band of raw outputs. */
-INLINE void
-add_bias_gradient(const Maps out, const Rows rows, const float *raw_gradient, float *bias_sums) {
+INLINE void add_bias_gradient(
+    const Maps out,
+    const Rows rows,
+    const float *raw_gradient,
+    float *bias_sums
+) {
     const int positions = rows.count * out.side;
     for (int lane = 0; lane < GROUP; lane += LANES) {
         for (int channel = 0; channel < out.channels; channel++) {

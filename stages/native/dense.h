@@ -1,15 +1,13 @@
-/* Fully connected layers on groups x features x 16, and the way between that layout and rows of
- * features. */
+/* Fully connected layers on groups x features x 16, and conversion from and to rows of features. */
 
 #pragma once
 
 #include "convolution.h"
 
-enum {
-    DENSE_TILE = 4,
-    GROUPS_AT_ONCE = REGISTERS == 32 ? 4 : 2,
-    WEIGHT_TILE = REGISTERS == 32 ? 12 : 6
-};
+/* Outputs and groups per step, and rows of a weight's gradient per step: as many as there are
+ * registers for their sums. */
+enum { DENSE_TILE = 4, GROUPS_AT_ONCE = REGISTERS == 32 ? 4 : 2 };
+enum { WEIGHT_TILE = REGISTERS == 32 ? 12 : 6 };
 
 /* Products per partial sum: a single sum of 400 products would lose two bits. */
 enum { PARTIAL_SUM = 32 };
@@ -101,14 +99,9 @@ enum { COLUMNS = 16 };
 #define PADDED(count) (((count) + COLUMNS - 1) / COLUMNS * COLUMNS)
 
 enum { WEIGHT_SUMS = C5_UNITS * PADDED(S4_SIZE), BIAS_SUMS = C5_UNITS * GROUP };
-_Static_assert(
-    F6_UNITS *PADDED(C5_UNITS) <= WEIGHT_SUMS && F6_UNITS * GROUP <= BIAS_SUMS,
-    "F6 fits"
-);
-_Static_assert(
-    CLASSES *PADDED(F6_UNITS) <= WEIGHT_SUMS && CLASSES * GROUP <= BIAS_SUMS,
-    "too many classes"
-);
+_Static_assert(PADDED(C5_UNITS) * F6_UNITS <= WEIGHT_SUMS, "F6's weight is smaller than C5's");
+_Static_assert(F6_UNITS <= C5_UNITS, "F6's bias is not larger than C5's");
+_Static_assert(CLASSES <= C5_UNITS, "the native backend has at most as many classes as C5 units");
 
 /* Adds one group's share, images in their order, to one vector of columns of a tile of rows.
  * columns: 16 images x 16 columns; gradient: tile x 16 images. */
@@ -209,8 +202,12 @@ static void relu_dropout(int64_t size, const float *noise, float *y) {
 
 /* Replaces the gradient at y, the output of ReLU and dropout, by that at their input: y is zero
  * where either of them is. */
-static void
-relu_dropout_backward(int64_t size, const float *noise, const float *y, float *gradient) {
+static void relu_dropout_backward(
+    int64_t size,
+    const float *noise,
+    const float *y,
+    float *gradient
+) {
     for (int64_t at = 0; at < size; at += LANES) {
         vec_f32 value = select_lanes(load(gradient + at), relu_mask(load(y + at)));
         if (noise) value *= load(noise + at);

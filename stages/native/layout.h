@@ -17,8 +17,13 @@ static float *take(float *memory, int64_t *used, int64_t size) {
     return taken;
 }
 
-static LayerParameters
-take_layer(float *memory, int64_t *used, int inputs, int outputs, bool batch_norm) {
+static LayerParameters take_layer(
+    float *memory,
+    int64_t *used,
+    int inputs,
+    int outputs,
+    bool batch_norm
+) {
     LayerParameters layer = {0};
     layer.weight = take(memory, used, (int64_t)outputs * inputs);
     layer.bias = take(memory, used, outputs);

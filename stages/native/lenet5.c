@@ -24,8 +24,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Outputs of the layers, for Python to compare with its model, and the width of the statistics'
- * rows. */
+/* For Python: the outputs of each layer, to compare with a model's, and the length of the rows of
+ * `statistics`. */
 EXPORT const int64_t layer_outputs[5] = {C1_CHANNELS, C3_CHANNELS, C5_UNITS, F6_UNITS, CLASSES};
 EXPORT const int64_t statistics_width = WIDEST_NORM;
 
@@ -35,7 +35,7 @@ EXPORT int64_t workspace_size(int64_t batch, bool batch_norm) {
     return lay_out_workspace(NULL, batch, batch_norm, &w);
 }
 
-/* Returns dropout's factors, batch x units, in the layout of the kernels, or NULL for no dropout.
+/* Returns dropout's factors, batch x units, in the layout of the kernels; NULL if there are none.
  */
 static const float *grouped_noise(int64_t batch, int units, const float *noise, float *grouped) {
     if (!noise) return NULL;

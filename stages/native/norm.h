@@ -14,8 +14,7 @@
 
 static const Maps C5 = {C5_UNITS, 1};
 
-/* Of a batch, for the running averages; the variance is unbiased, divided by n - 1. Python reads
- * this. */
+/* Of a batch, for the running averages in Python. The variance is unbiased: divided by n - 1. */
 typedef struct {
     float mean[WIDEST_NORM], variance[WIDEST_NORM];
 } BatchStatistics;
@@ -120,9 +119,8 @@ INLINE void normalise_and_pool(const Maps maps, const float *raw, const Norm *no
                         vec_f32 y = normalised(z, norm, channel);
                         total += select_lanes(y, relu_mask(y));
                     }
-                    store(
-                        pooled + index_of(pooled_maps, channel, row, column) + lane, total * 0.25f
-                    );
+                    int at = index_of(pooled_maps, channel, row, column) + lane;
+                    store(pooled + at, total * 0.25f);
                 }
             }
         }

@@ -57,8 +57,7 @@ INLINE void norm_gradient(
 }
 
 /* As `unpool`, through normalisation too: dz = scale * (dy - mean(dy) - (z - mean) * inverse *
- * mean(dy * (z - mean) * inverse)), and zero for lanes without an image, which mean(dy) would fill.
- */
+ * mean(dy * (z - mean) * inverse)). Lanes without an image, where dy is zero, are reset to zero. */
 INLINE void unpool_normalised(
     const Maps maps,
     const Rows rows,
