@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image, ImageOps
+from stages.dataset import CLASS_NAMES
 
 from commands.classify import main, read_image
-from stages.dataset import CLASS_NAMES
 from tests.project import Project
 
 

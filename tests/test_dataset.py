@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from stages.dataset import (
     Split,
     load_split,
@@ -17,6 +16,7 @@ from stages.dataset import (
     take,
     train_validation_indices,
 )
+
 from lenet5.support.errors import UserError
 from tests.project import idx, small_images
 

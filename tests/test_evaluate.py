@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-
 from stages.dataset import CLASS_NAMES
-from stages.evaluate import confusion_counts, expected_calibration_error, per_class_accuracy, wilson_interval
+
 from lenet5.network.inference import loss_and_accuracy
+from stages.evaluate import confusion_counts, expected_calibration_error, per_class_accuracy, wilson_interval
 
 
 def test_the_wilson_interval_is_the_textbooks() -> None:

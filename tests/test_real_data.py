@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-
-from lenet5.training.checkpoint import Checkpoint
 from stages.dataset import make_split, read_idx, split_training_set
+from stages.training import Data, train
+
+from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
 from lenet5.support.paths import RAW
-from lenet5.preparation.sources import raw_files
-from stages.training import Data, train
+from lenet5.training.checkpoint import Checkpoint
 from tests.conftest import ROOT
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages import theory
 from lenet5.support.errors import UserError
+from stages import theory
 from stages.theory import BatchNorm, Check, Gradients, Section
 
 SHAPES = [(2, 1), (3, 4), (8, 5), (64, 3)]

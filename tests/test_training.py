@@ -6,11 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-
-from lenet5.training.checkpoint import Checkpoint
 from stages.dataset import make_split
-from lenet5.network.inference import Network
-from lenet5.support.params import TrainSettings, load_params
 from stages.training import (
     Data,
     Progress,
@@ -25,6 +21,10 @@ from stages.training import (
     train_epoch,
     training_step,
 )
+
+from lenet5.network.inference import Network
+from lenet5.support.params import TrainSettings, load_params
+from lenet5.training.checkpoint import Checkpoint
 from tests.project import small_images
 
 
