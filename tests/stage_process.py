@@ -13,7 +13,6 @@ from pathlib import Path
 import torch._dynamo  # noqa: F401  # which the first optimizer loads
 
 from lenet5.support.errors import UserError
-
 from stages import check, evaluate, plot, prepare, select, summary, theory, train  # noqa: F401  # loaded once, by the server that forks the stages
 
 processes = multiprocessing.get_context("forkserver")

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from replication.analyse import against_baseline, verdict
-from replication.replicate import packed
-from replication.analysis.results import Replicates, load_plan, unpacked
 from lenet5.support.errors import UserError
+from replication.analyse import against_baseline, verdict
+from replication.analysis.results import Replicates, load_plan, unpacked
+from replication.replicate import packed
 from tests.conftest import ROOT
 from tests.project import Command, Project, add_replication
 from tests.test_dependencies import assert_reads_what_it_says, stages

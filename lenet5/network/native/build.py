@@ -1,8 +1,9 @@
-"""Builds the C files into a shared library of the environment, once for a source and a kind of processor. Which
-compiler does it changes no byte of the results, so what is there serves; only one that $CC names has a library of its
-own.
+"""Compile the C files to a shared library in the environment, once per source and kind of processor.
 
-Run at set-up, so that a machine without a compiler says so before anything is trained: python -m lenet5.network.native.build
+The compiler changes no byte of the results, so an existing library is reused whichever compiler built it. Only a
+compiler named in the environment variable CC gets a library of its own.
+
+Run `python -m lenet5.network.native.build` at set-up, so that a missing compiler is reported before any training.
 """
 
 import hashlib
@@ -17,14 +18,15 @@ from pathlib import Path
 
 import torch
 
+from lenet5.network.model import CLASSES
 from lenet5.support.errors import UserError
 
 SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 MAIN = Path(__file__).with_name("lenet5.c")  # includes the others
 LIBRARIES = Path(sys.prefix) / "lib" / "lenet5"
-# Contraction off: which multiplications and additions are fused is for the source to say, not for the compiler.
-FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden"]
-# What x86-64 processors are asked for, best first: the name compilers have for them, and the features it promises.
+# Contraction is off because the source decides which multiplications and additions are fused.
+FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", f"-DCLASSES={CLASSES}"]
+# Levels of x86-64, best first: the compilers' name for each and the processor features that it requires
 LEVELS = {
     "x86-64-v4": ["avx512_f", "avx512_bw", "avx512_cd", "avx512_dq", "avx512_vl", "avx2", "fma3"],
     "x86-64-v3": ["avx2", "fma3"],
@@ -32,85 +34,99 @@ LEVELS = {
 
 
 def compilers() -> list[list[str]]:
-    """The commands for C compilers that may serve, the first choice first: $CC alone where it is set, else cc, then
-    Zig's from the package ziglang, for a cc that is too old.
+    """Return the commands of the C compilers to try, in order: $CC alone if it is set, else cc and then Zig's from the
+    package ziglang, for the case that cc is too old.
 
-    Raises UserError where there is none, or $CC is no command.
+    Raises UserError if there are none, or if $CC is not a valid command.
     """
     if command := os.environ.get("CC", "").strip():
         try:
             return [shlex.split(command)]
         except ValueError as error:
-            raise UserError(f"The environment variable CC is no command: {command!r} ({error}).") from None
+            raise UserError(f"The environment variable CC is not a valid command: {command!r} ({error}).") from None
     found = [[path]] if (path := shutil.which("cc")) else []
     if importlib.util.find_spec("ziglang"):
         found.append([sys.executable, "-m", "ziglang", "cc"])
     if not found:
         raise UserError(
-            "No C compiler for the native backend: install one (Debian, Ubuntu: apt install gcc) or "
-            "`pip install ziglang`, or set train.backend to torch in params.yaml."
+            "The native backend needs a C compiler and none was found: install one (Debian, Ubuntu: apt install gcc) "
+            "or run `pip install ziglang`, or set train.backend to torch in params.yaml."
         )
     return found
 
 
 def processor_levels() -> list[str]:
-    """The levels of LEVELS that this processor runs, best first. Unlike the capability that PyTorch reports, what it is
-    told to use does not enter."""
-    has = torch.cpu.get_capabilities()
-    return [level for level, features in LEVELS.items() if all(has.get(name) for name in features)]
+    """Return the levels of LEVELS that this processor supports, best first. PyTorch's own choice of capability, which
+    a user can override, does not matter."""
+    features = torch.cpu.get_capabilities()
+    return [level for level, required in LEVELS.items() if all(features.get(name) for name in required)]
 
 
 def processor_level() -> str:
-    """The best of them; "" for no x86. Raises UserError for an x86 processor without AVX2."""
+    """Return the best level that this processor supports, or "" if it is not an x86 processor.
+
+    Raises UserError for an x86 processor without AVX2.
+    """
     if platform.machine() not in ("x86_64", "AMD64"):
-        return ""  # 64-bit ARM always has NEON; elsewhere the C file's portable version serves
+        return ""  # 64-bit ARM always has NEON; other processors run the portable version of each kernel
     levels = processor_levels()
     if not levels:
-        raise UserError("This processor has no AVX2, which the native backend needs: set train.backend to torch.")
+        raise UserError(
+            "The native backend needs a processor with AVX2, which this one lacks: set train.backend to torch in "
+            "params.yaml."
+        )
     return levels[0]
 
 
 def target_flags(command: list[str], level: str) -> list[str]:
-    """The compiler's flag for a level, which Zig spells otherwise."""
+    """Return the compiler's flag for a level, which Zig spells with underscores."""
     return ["-march=" + (level.replace("-", "_") if "ziglang" in command else level)] if level else []
 
 
-def compile_library(command: list[str], flags: list[str], library: Path) -> None:
-    """Compiles MAIN to `library`, which is not there or whole at any moment. Raises UserError with what the compiler
-    says where it fails, where there is none of that name, or where the folder cannot be written to."""
+def compile_library(command: list[str], flags: list[str], source: Path, library: Path) -> None:
+    """Compile `source` to `library`, which is complete as soon as it exists.
+
+    Raises UserError if the compiler fails, with its messages, if it does not exist, or if the folder is not writable.
+    """
     unfinished = library.with_name(f"{library.name}.{platform.node()}-{os.getpid()}")  # others may share the folder
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            [*command, *flags, str(MAIN), "-o", str(unfinished), "-lm"], check=True, capture_output=True, text=True
+            [*command, *flags, str(source), "-o", str(unfinished), "-lm"], check=True, capture_output=True, text=True
         )
         unfinished.replace(library)
     except subprocess.CalledProcessError as error:
-        raise UserError(f"{' '.join(error.cmd)} failed:\n{error.stderr}") from None
+        raise UserError(f"{shlex.join(error.cmd)} failed:\n{error.stderr}") from None
     except OSError as error:
         raise UserError(f"`{shlex.join(command)}` could not build {library}: {error}") from None
 
 
 def build() -> Path:
-    """The shared library for this processor, compiled unless it is there already. Raises UserError, see above."""
+    """Return the path of the shared library for this processor, which is compiled if it does not exist yet.
+
+    Raises UserError if no compiler can build it; the message lists what each of them reported.
+    """
     level = processor_level()
-    asked_for = " ".join([*FLAGS, level, os.environ.get("CC", "")])
-    digest = hashlib.sha256(b"\0".join([*(path.read_bytes() for path in SOURCES), asked_for.encode()])).hexdigest()
+    options = " ".join([*FLAGS, level, os.environ.get("CC", "")])
+    digest = hashlib.sha256(b"\0".join([*(path.read_bytes() for path in SOURCES), options.encode()])).hexdigest()
     library = LIBRARIES / f"native-{digest[:16]}.so"
     if library.exists():
         return library
     failures = []
     for command in compilers():
         try:
-            compile_library(command, [*FLAGS, *target_flags(command, level)], library)
+            compile_library(command, [*FLAGS, *target_flags(command, level)], MAIN, library)
             return library
         except UserError as error:
             failures.append(str(error))
     raise UserError(
-        "\n".join(failures) + "\nThe native backend takes gcc 12 or later, or clang: install one, name it in the "
+        "\n".join(failures) + "\nThe native backend needs gcc 12 or later, or clang: install one, name it in the "
         "environment variable CC, or set train.backend to torch in params.yaml."
     )
 
 
 if __name__ == "__main__":
-    print(build())
+    try:
+        print(build())
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,131 +1,215 @@
-/* Fully connected layers on groups x features x 16, and the way between that layout and rows of features. */
+/* Fully connected layers on groups x features x 16, and conversion from and to rows of features. */
 
 #pragma once
 
-#include "vectors.h"
+#include "convolution.h"
 
-enum { DENSE_TILE = 4, GROUPS_AT_ONCE = REGISTERS == 32 ? 4 : 2, WEIGHT_TILE = REGISTERS == 32 ? 12 : 6, WIDEST_INPUT = 400, SHARE = 32 };
+/* Outputs and groups per step, and rows of a weight's gradient per step: as many as there are
+ * registers for their sums. */
+enum { DENSE_TILE = 4, GROUPS_AT_ONCE = REGISTERS == 32 ? 4 : 2 };
+enum { WEIGHT_TILE = REGISTERS == 32 ? 12 : 6 };
 
-/* `tile` outputs of `together` groups: y = bias + sum over k of weight[k] * x[k], in the order of k, 32 products summed
- * up at a time: one sum of 400 would lose two bits. */
-INLINE void dense_tile(const int tile, const int together, int inputs, int outputs, const float *weight, int row_stride,
-                       int column_stride, const float *bias, const float *x, float *y) {
-    vector total[DENSE_TILE][GROUPS_AT_ONCE];
-    UNROLL for (int t = 0; t < tile; t++)
-        UNROLL for (int g = 0; g < together; g++) total[t][g] = broadcast(bias ? bias[t] : 0.0f);
-    for (int start = 0; start < inputs; start += SHARE) {
-        vector sum[DENSE_TILE][GROUPS_AT_ONCE] = {{{0}}};
-        for (int k = start; k < inputs && k < start + SHARE; k++) {
-            vector from[GROUPS_AT_ONCE];
-            UNROLL for (int g = 0; g < together; g++) from[g] = load(x + (g * inputs + k) * GROUP);
+/* Products per partial sum: a single sum of 400 products would lose two bits. */
+enum { PARTIAL_SUM = 32 };
+
+/* y = weight x + bias, where weight[o][k] is at o * row_stride + k * column_stride. */
+typedef struct {
+    int inputs, outputs;
+    const float *weight;
+    int row_stride, column_stride;
+    const float *bias; /* or NULL */
+} Affine;
+
+static Affine affine(int inputs, int outputs, const LayerParameters layer) {
+    return (Affine){inputs, outputs, layer.weight, inputs, 1, layer.bias};
+}
+
+/* For the backward pass: the transposed weight, without a bias. */
+static Affine transposed(const Affine a) {
+    return (Affine){a.outputs, a.inputs, a.weight, a.column_stride, a.row_stride, NULL};
+}
+
+/* A tile of outputs, from `out`, of some groups: bias + sum over k of weight[k] * x[k], in the
+ * order of k. */
+INLINE void dense_tile(
+    const int tile,
+    const int groups,
+    const Affine a,
+    const int out,
+    const float *x,
+    float *y
+) {
+    const float *weight = a.weight + out * a.row_stride;
+    vec_f32 total[DENSE_TILE][GROUPS_AT_ONCE];
+    UNROLL for (int t = 0; t < tile; t++) {
+        const vec_f32 bias = broadcast(a.bias ? a.bias[out + t] : 0.0f);
+        UNROLL for (int g = 0; g < groups; g++) total[t][g] = bias;
+    }
+    for (int start = 0; start < a.inputs; start += PARTIAL_SUM) {
+        vec_f32 sum[DENSE_TILE][GROUPS_AT_ONCE] = {{{0}}};
+        for (int k = start; k < a.inputs && k < start + PARTIAL_SUM; k++) {
+            vec_f32 input[GROUPS_AT_ONCE];
+            UNROLL for (int g = 0; g < groups; g++) input[g] = load(x + (g * a.inputs + k) * GROUP);
             UNROLL for (int t = 0; t < tile; t++) {
-                vector w = broadcast(weight[t * row_stride + k * column_stride]);
-                UNROLL for (int g = 0; g < together; g++) sum[t][g] = multiply_add(w, from[g], sum[t][g]);
+                vec_f32 w = broadcast(weight[t * a.row_stride + k * a.column_stride]);
+                UNROLL for (int g = 0; g < groups; g++) {
+                    sum[t][g] = multiply_add(w, input[g], sum[t][g]);
+                }
             }
         }
-        UNROLL for (int t = 0; t < tile; t++)
-            UNROLL for (int g = 0; g < together; g++) total[t][g] += sum[t][g];
+        UNROLL for (int t = 0; t < tile; t++) {
+            UNROLL for (int g = 0; g < groups; g++) total[t][g] += sum[t][g];
+        }
     }
-    UNROLL for (int t = 0; t < tile; t++)
-        UNROLL for (int g = 0; g < together; g++) store(y + (g * outputs + t) * GROUP, total[t][g]);
+    UNROLL for (int t = 0; t < tile; t++) {
+        UNROLL for (int g = 0; g < groups; g++) {
+            store(y + (g * a.outputs + out + t) * GROUP, total[t][g]);
+        }
+    }
 }
 
-/* y = weight x + bias for a batch, where weight[o][k] is at o * row_stride + k * column_stride: the backward pass comes
- * here with the strides swapped and no bias. */
-static void dense(int64_t batch, int inputs, int outputs, const float *weight, int row_stride, int column_stride,
-                  const float *bias, const float *x, float *y) {
-    for (int64_t group = 0, together; group * GROUP < batch; group += together) {
-        together = (group + GROUPS_AT_ONCE - 1) * GROUP < batch ? GROUPS_AT_ONCE : 1;
-        for (int out = 0, tile; out < outputs; out += tile) {
-            tile = out + DENSE_TILE <= outputs ? DENSE_TILE : 1;
-            const float *w = weight + out * row_stride, *b = bias ? bias + out : 0;
+static void dense(int64_t batch, const Affine a, const float *x, float *y) {
+    int64_t groups;
+    for (int64_t group = 0; group < groups_in(batch); group += groups) {
+        groups = group + GROUPS_AT_ONCE <= groups_in(batch) ? GROUPS_AT_ONCE : 1;
+        int tile;
+        for (int out = 0; out < a.outputs; out += tile) {
+            tile = out + DENSE_TILE <= a.outputs ? DENSE_TILE : 1;
             for (int lane = 0; lane < GROUP; lane += LANES) {
-                const float *from = x + group * inputs * GROUP + lane;
-                float *to = y + (group * outputs + out) * GROUP + lane;
-                if (together > 1 && tile > 1)
-                    dense_tile(DENSE_TILE, GROUPS_AT_ONCE, inputs, outputs, w, row_stride, column_stride, b, from, to);
-                else if (together > 1)
-                    dense_tile(1, GROUPS_AT_ONCE, inputs, outputs, w, row_stride, column_stride, b, from, to);
-                else if (tile > 1)
-                    dense_tile(DENSE_TILE, 1, inputs, outputs, w, row_stride, column_stride, b, from, to);
-                else
-                    dense_tile(1, 1, inputs, outputs, w, row_stride, column_stride, b, from, to);
+                const float *from = x + group * a.inputs * GROUP + lane;
+                float *to = y + group * a.outputs * GROUP + lane;
+                /* Constants in each call let the compiler keep the sums in registers. */
+                if (groups > 1 && tile > 1) {
+                    dense_tile(DENSE_TILE, GROUPS_AT_ONCE, a, out, from, to);
+                } else if (groups > 1) {
+                    dense_tile(1, GROUPS_AT_ONCE, a, out, from, to);
+                } else if (tile > 1) {
+                    dense_tile(DENSE_TILE, 1, a, out, from, to);
+                } else {
+                    dense_tile(1, 1, a, out, from, to);
+                }
             }
         }
     }
 }
 
-/* Adds one group's share, images in their order, to `tile` rows of a weight's gradient, one vector of columns. turned: 16
- * images x 16 columns of x; gradient: tile x 16 images. */
-INLINE void weight_tile(const int tile, const float *turned, const float *gradient, int stride, float *sums) {
-    vector sum[WEIGHT_TILE];
+/* Columns of a weight's gradient per step. Images are summed one after another, so here the
+ * columns, not the images, are the lanes: 16 images x 16 columns of x are transposed first. */
+enum { COLUMNS = 16 };
+#define PADDED(count) (((count) + COLUMNS - 1) / COLUMNS * COLUMNS)
+
+enum { WEIGHT_SUMS = C5_UNITS * PADDED(S4_SIZE), BIAS_SUMS = C5_UNITS * GROUP };
+_Static_assert(PADDED(C5_UNITS) * F6_UNITS <= WEIGHT_SUMS, "F6's weight is smaller than C5's");
+_Static_assert(F6_UNITS <= C5_UNITS, "F6's bias is not larger than C5's");
+_Static_assert(CLASSES <= C5_UNITS, "the native backend has at most as many classes as C5 units");
+
+/* Adds one group's share, images in their order, to one vector of columns of a tile of rows.
+ * columns: 16 images x 16 columns; gradient: tile x 16 images. */
+INLINE void add_weight_tile(
+    const int tile,
+    const float *columns,
+    const float *gradient,
+    int stride,
+    float *sums
+) {
+    vec_f32 sum[WEIGHT_TILE];
     UNROLL for (int t = 0; t < tile; t++) sum[t] = load(sums + t * stride);
     for (int image = 0; image < GROUP; image++) {
-        vector x = load(turned + image * GROUP);
-        UNROLL for (int t = 0; t < tile; t++)
+        vec_f32 x = load(columns + image * COLUMNS);
+        UNROLL for (int t = 0; t < tile; t++) {
             sum[t] = multiply_add(broadcast(gradient[t * GROUP + image]), x, sum[t]);
+        }
     }
     UNROLL for (int t = 0; t < tile; t++) store(sums + t * stride, sum[t]);
 }
 
-/* Gradients of weight (outputs x inputs) and bias from that of y, which is zero for lanes without an image. */
-static void dense_weight_gradient(int64_t batch, int inputs, int outputs, const float *x, const float *gradient,
-                                  float *weight_gradient, float *bias_gradient) {
-    const int stride = (inputs + 15) / 16 * 16;
-    float sums[WIDEST_INPUT * 120] = {0}, bias_sums[120 * GROUP] = {0};
-    for (int64_t group = 0; group * GROUP < batch; group++) {
-        const float *of_group = gradient + group * outputs * GROUP;
-        for (int i = 0; i < outputs * GROUP; i++) bias_sums[i] += of_group[i];
-        for (int column = 0; column < inputs; column += 16) {
-            const float *from = x + (group * inputs + column) * GROUP;
-            float turned[16 * GROUP] = {0};
-            for (int k = 0; k < 16 && column + k < inputs; k++)
-                for (int image = 0; image < GROUP; image++) turned[image * GROUP + k] = from[k * GROUP + image];
-            for (int lane = 0; lane < 16; lane += LANES)
-                for (int out = 0, tile; out < outputs; out += tile) {
-                    tile = out + WEIGHT_TILE <= outputs ? WEIGHT_TILE : 1;
-                    float *to = sums + out * stride + column + lane;
-                    if (tile > 1)
-                        weight_tile(WEIGHT_TILE, turned + lane, of_group + out * GROUP, stride, to);
-                    else
-                        weight_tile(1, turned + lane, of_group + out * GROUP, stride, to);
+/* Gradients of weight (outputs x inputs) and bias from that of y, which is zero for lanes without
+ * an image. */
+static void dense_weight_gradient(
+    int64_t batch,
+    const Affine a,
+    const float *x,
+    const float *y_gradient,
+    const LayerParameters gradient
+) {
+    const int inputs = a.inputs, outputs = a.outputs;
+    const int stride = PADDED(inputs);
+    float weight_sums[WEIGHT_SUMS], bias_sums[BIAS_SUMS] = {0};
+    memset(weight_sums, 0, (size_t)(outputs * stride) * sizeof(float));
+    for (int64_t group = 0; group < groups_in(batch); group++) {
+        const float *group_gradient = y_gradient + group * outputs * GROUP;
+        for (int i = 0; i < outputs * GROUP; i++) bias_sums[i] += group_gradient[i];
+        for (int column = 0; column < inputs; column += COLUMNS) {
+            const float *features = x + (group * inputs + column) * GROUP;
+            float columns[GROUP * COLUMNS] = {0};
+            for (int k = 0; k < COLUMNS && column + k < inputs; k++) {
+                for (int image = 0; image < GROUP; image++) {
+                    columns[image * COLUMNS + k] = features[k * GROUP + image];
                 }
+            }
+            for (int lane = 0; lane < COLUMNS; lane += LANES) {
+                int tile;
+                for (int out = 0; out < outputs; out += tile) {
+                    tile = out + WEIGHT_TILE <= outputs ? WEIGHT_TILE : 1;
+                    const float *rows = group_gradient + out * GROUP;
+                    float *sums = weight_sums + out * stride + column + lane;
+                    if (tile > 1) {
+                        add_weight_tile(WEIGHT_TILE, columns + lane, rows, stride, sums);
+                    } else {
+                        add_weight_tile(1, columns + lane, rows, stride, sums);
+                    }
+                }
+            }
         }
     }
-    for (int out = 0; out < outputs; out++)
-        memcpy(weight_gradient + out * inputs, sums + out * stride, (size_t)inputs * sizeof(float));
-    join_lanes(outputs, bias_sums, bias_gradient);
+    for (int out = 0; out < outputs; out++) {
+        const float *row = weight_sums + out * stride;
+        memcpy(gradient.weight + out * inputs, row, (size_t)inputs * sizeof(float));
+    }
+    join_lanes(outputs, bias_sums, gradient.bias);
 }
 
-/* Rows of features, batch x features, to groups x features x 16 with zeros for images that are not there, and back. */
+/* batch x features to groups x features x 16, with zeros in lanes without an image. */
 static void rows_to_groups(int64_t batch, int features, const float *rows, float *groups) {
-    for (int64_t group = 0; group * GROUP < batch; group++)
-        for (int lane = 0; lane < GROUP; lane++)
-            for (int k = 0; k < features; k++)
-                groups[(group * features + k) * GROUP + lane] =
-                    lane < images_in(group, batch) ? rows[(group * GROUP + lane) * features + k] : 0.0f;
+    for (int64_t group = 0; group < groups_in(batch); group++) {
+        for (int lane = 0; lane < GROUP; lane++) {
+            const int64_t image = group * GROUP + lane;
+            for (int k = 0; k < features; k++) {
+                float value = image < batch ? rows[image * features + k] : 0.0f;
+                groups[(group * features + k) * GROUP + lane] = value;
+            }
+        }
+    }
 }
 
+/* groups x features x 16 to batch x features. */
 static void groups_to_rows(int64_t batch, int features, const float *groups, float *rows) {
-    for (int64_t image = 0; image < batch; image++)
-        for (int k = 0; k < features; k++)
-            rows[image * features + k] = groups[(image / GROUP * features + k) * GROUP + image % GROUP];
+    for (int64_t image = 0; image < batch; image++) {
+        const float *lane = groups + image / GROUP * features * GROUP + image % GROUP;
+        for (int k = 0; k < features; k++) rows[image * features + k] = lane[k * GROUP];
+    }
 }
 
-/* ReLU, then dropout by the factors in `noise`, if given: 0 or 1 / (1 - probability). */
+/* ReLU, then dropout: `noise` holds its factors, 0 or 1 / (1 - probability), or is NULL. */
 static void relu_dropout(int64_t size, const float *noise, float *y) {
     for (int64_t at = 0; at < size; at += LANES) {
-        vector value = load(y + at);
-        value = keep(value, passes(value));
+        vec_f32 value = load(y + at);
+        value = select_lanes(value, relu_mask(value));
         if (noise) value *= load(noise + at);
         store(y + at, value);
     }
 }
 
-/* The gradient before ReLU and dropout, in place: y, their output, is zero where either of them is. */
-static void relu_dropout_backward(int64_t size, const float *noise, const float *y, float *gradient) {
+/* Replaces the gradient at y, the output of ReLU and dropout, by that at their input: y is zero
+ * where either of them is. */
+static void relu_dropout_backward(
+    int64_t size,
+    const float *noise,
+    const float *y,
+    float *gradient
+) {
     for (int64_t at = 0; at < size; at += LANES) {
-        vector value = keep(load(gradient + at), passes(load(y + at)));
+        vec_f32 value = select_lanes(load(gradient + at), relu_mask(load(y + at)));
         if (noise) value *= load(noise + at);
         store(gradient + at, value);
     }

@@ -1,7 +1,9 @@
-/* Vectors of the machine's width, on which every kernel is written once. */
+/* Vectors of the machine's width. Every kernel is written once, in terms of these. */
 
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -18,12 +20,15 @@ enum { LANES = 4, REGISTERS = 32 };
 enum { LANES = 4, REGISTERS = 16 };
 #endif
 
-enum { GROUP = 16 }; /* images side by side in an array's innermost dimension */
+/* Sixteen images form a group, and an image's place in its group is the innermost dimension of
+ * every array. One or six input channels cannot fill a vector; sixteen images fill one of any
+ * width. */
+enum { GROUP = 16 };
+_Static_assert(GROUP % LANES == 0, "a group is a whole number of vectors");
 
-typedef float vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t integers __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint8_t line __attribute__((vector_size(16)));
-typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+typedef float vec_f32 __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t vec_i32 __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint8_t vec_u8 __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
@@ -32,40 +37,48 @@ typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias))
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-INLINE vector load(const float *from) { return *(const vector *)from; }
-INLINE void store(float *to, vector value) { *(vector *)to = value; }
-INLINE vector broadcast(float value) { return value - (vector){0}; } /* x - 0 is x, -0 included */
+INLINE vec_f32 load(const float *from) { return *(const vec_f32 *)from; }
+INLINE void store(float *to, vec_f32 value) { *(vec_f32 *)to = value; }
+INLINE vec_f32 broadcast(float value) { return value - (vec_f32){0}; } /* x - 0 is x, even for -0 */
 
-/* a * b + c with one rounding. The only intrinsics here: C has no fused multiply-add on vectors. */
-INLINE vector multiply_add(vector a, vector b, vector c) {
+/* a * b + c with one rounding. C has no fused multiply-add on vectors, hence the intrinsics. */
+INLINE vec_f32 multiply_add(vec_f32 a, vec_f32 b, vec_f32 c) {
 #if defined(__AVX512F__)
-    return (vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+    return (vec_f32)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__AVX2__) && defined(__FMA__)
-    return (vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+    return (vec_f32)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__ARM_NEON)
-    return (vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+    return (vec_f32)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
     for (int lane = 0; lane < LANES; lane++) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
     return c;
 #endif
 }
 
-/* All ones where ReLU lets a value through. A NaN passes, as in PyTorch: a diverged training must not look healthy. */
-INLINE integers passes(vector value) { return ~(integers)(value <= 0.0f); }
-INLINE vector keep(vector value, integers mask) { return (vector)((integers)value & mask); }
+/* All ones in the lanes that ReLU lets through. NaN passes, as in PyTorch: a diverged model must
+ * not look healthy. */
+INLINE vec_i32 relu_mask(vec_f32 value) { return ~(vec_i32)(value <= 0.0f); }
+
+/* The value where the mask is all ones, else 0. */
+INLINE vec_f32 select_lanes(vec_f32 value, vec_i32 mask) {
+    return (vec_f32)((vec_i32)value & mask);
+}
+
+static int64_t groups_in(int64_t batch) { return (batch + GROUP - 1) / GROUP; }
 
 static int images_in(int64_t group, int64_t batch) {
     int64_t left = batch - group * GROUP;
     return left < GROUP ? (int)left : GROUP;
 }
 
-/* Joins the sixteen lanes of each sum: first those 8 apart, then 4, 2 and 1. */
-static void join_lanes(int count, const float *sums, float *to) {
+/* Joins the sixteen lanes of each of `count` sums in a fixed tree: those 8 apart, then 4, 2 and 1.
+ */
+static void join_lanes(int count, const float *sums, float *joined) {
     for (int i = 0; i < count; i++) {
         const float *lane = sums + i * GROUP;
         float eight[8], four[4];
         UNROLL for (int k = 0; k < 8; k++) eight[k] = lane[k] + lane[k + 8];
         UNROLL for (int k = 0; k < 4; k++) four[k] = eight[k] + eight[k + 4];
-        to[i] = (four[0] + four[2]) + (four[1] + four[3]);
+        joined[i] = (four[0] + four[2]) + (four[1] + four[3]);
     }
 }
