@@ -26,7 +26,7 @@ case "$(JOBS)" in
 esac
 endef
 
-# What can run side by side once the data are prepared, one job per line; the shortest comes last.
+# What can run in parallel once the data are prepared, one job per line; the shortest comes last.
 define stages
 from lenet5 import load_params
 print(*(f"train@{name} evaluate@{name}" for name in load_params().techniques), "theory", sep="\n")
@@ -36,9 +36,9 @@ endef
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# The runs train side by side, one per core; the last `dvc repro` verifies them and runs the stages that join them.
+# The runs train in parallel, one per core; the last `dvc repro` verifies them and runs the stages that join them.
 .PHONY: reproduce
-reproduce: $(READY) ## compute the study and print its table; JOBS=n runs side by side
+reproduce: $(READY) ## compute the study and print its table; JOBS=n runs in parallel
 	@$(whole_jobs)
 	$(alone)
 	python -m stages.check
@@ -51,7 +51,7 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n runs side b
 	cat metrics/summary.md
 
 .PHONY: replicate
-replicate: $(READY) ## repeat every technique over seeds and analyse that; JOBS=n replicates side by side
+replicate: $(READY) ## repeat every technique over seeds and analyse the results; JOBS=n in parallel
 	@$(whole_jobs)
 	$(alone)
 	python -m stages.check

@@ -43,7 +43,7 @@ SIGNIFICANT = 0.05
 EXERCISE_IMAGES = 1_615
 FOLDER = METRICS / "replication"
 HEADER = ["technique", "learning rate", "seeds", "test accuracy % (95 %)", "SD", "worst", "test loss"]
-HEADER += ["to baseline, points (95 %)", "new images too", "p (Holm)", "better run", "verdict"]
+HEADER += ["vs. baseline, points (95 %)", "new images too", "p (Holm)", "better run", "verdict"]
 
 
 def verdict(p_value: float, difference: float, equivalence_p: float | None) -> str:
@@ -54,7 +54,7 @@ def verdict(p_value: float, difference: float, equivalence_p: float | None) -> s
 
 
 def against_baseline(replicates: dict[str, Replicates], margin: float) -> dict[str, dict[str, Any]]:
-    """Return the comparison of each technique with the baseline, paired by seed, where neither of the two diverged."""
+    """Return the comparison of each technique with the baseline, paired by seed, where neither run diverged."""
     baseline = replicates[BASELINE]
     common = {
         technique: [seed for seed in baseline.by_seed if seed in ours.by_seed]
@@ -138,7 +138,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def overview(rows: list[dict[str, Any]]) -> str:
-    """Return the short Markdown table: the difference to the baseline at each learning rate, and the verdict."""
+    """Return the short Markdown table: the difference from the baseline at each learning rate, and the verdict."""
     rates = list(dict.fromkeys(row["learning_rate"] for row in rows))
     lines = []
     for technique in dict.fromkeys(row["technique"] for row in rows):

@@ -39,7 +39,7 @@ def dvc(*arguments: str) -> str:
 def outdated() -> list[str]:
     """Return the names of the stages that compute a replicate and are not up to date, in the order of the pipeline.
 
-    The fingerprint is brought up to date first, since it decides which replicates are.
+    The fingerprint is brought up to date first, since it decides which replicates are up to date.
     """
     dvc("repro", "--quiet", "--single-item", "fingerprint")
     return list(json.loads(dvc("status", "--json", "replicate", "control")))

@@ -1,4 +1,4 @@
-"""Draw the study: metrics/{curves,evaluation,predictions} and the test images -> metrics/*.png."""
+"""Draw the results: metrics/{curves,evaluation,predictions} and the test images -> metrics/*.png."""
 
 from lenet5.support.process import set_up
 

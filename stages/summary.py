@@ -1,4 +1,4 @@
-"""Put the techniques side by side: metrics/{evaluation,predictions} -> metrics/summary.{json,csv,md}."""
+"""Compare the techniques: metrics/{evaluation,predictions} -> metrics/summary.{json,csv,md}."""
 
 from lenet5.support.process import set_up
 
@@ -18,7 +18,7 @@ from lenet5.support.paths import EVALUATION, METRICS, PREDICTIONS
 
 SUMMARY = METRICS / "summary"
 HEADER = ["technique", "test accuracy % (95 %)", "train %", "epoch", "test loss", "calibration error %"]
-HEADER += ["to baseline, points", "McNemar p (Holm)", "exercise: test / train %"]
+HEADER += ["vs. baseline, points", "McNemar p (Holm)", "exercise: test / train %"]
 
 
 def summarise(

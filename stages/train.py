@@ -1,8 +1,8 @@
 """Train LeNet-5 with one technique: `python -m stages.train dropout`.
 
 data/prepared -> models/<technique>.pt, the weights of the epoch with the lowest validation loss, and
-metrics/curves/<technique>.csv, one row per epoch, written at the end of each epoch. Killed and started again, it
-resumes after the last complete epoch and ends with the same bytes.
+metrics/curves/<technique>.csv, one row per epoch, written at the end of each epoch. If it is killed,
+running it again resumes after the last complete epoch and ends with the same bytes.
 """
 
 from lenet5.support.process import set_up, set_up_torch

@@ -167,11 +167,11 @@ def test_the_readmes_answers_are_those_of_the_analysis() -> None:
         ("weight_decay", 0.01): "hurts",
     }
     preferred = replication["preferred_by_validation"]
-    pairs = f"prefers this rate to 0.01 in {preferred['0.001']} of {sum(preferred.values())} pairs"
+    pairs = f"is lower at this rate than at 0.01 in {preferred['0.001']} of {sum(preferred.values())} pairs"
     assert pairs in readme and pairs in words("docs/results.md")
     summary = {row["technique"]: row for row in metrics("summary")["techniques"]}
     p_values = {f"{summary[name]['mcnemar_p_holm']:.3f}" for name in ("dropout", "weight_decay")}
-    assert f"p = {p_values.pop()} for both" in readme and not p_values
+    assert f"Holm-corrected p = {p_values.pop()} for both" in readme and not p_values
     assert f"{metrics('benchmark')['seconds']['study'] / 60:.1f} minutes on two cores" in readme
 
 

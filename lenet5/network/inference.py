@@ -1,4 +1,4 @@
-"""The backends behind one call, and what a network predicts in evaluation mode."""
+"""A common interface to the backends, and inference in evaluation mode."""
 
 from typing import Protocol
 
@@ -24,7 +24,7 @@ class Network(Protocol):
 
 
 def network_of(model: LeNet5, backend: str) -> Network:
-    """Return the model behind the backend "native" or "torch"."""
+    """Return the model wrapped in the backend "native" or "torch"."""
     return NativeNetwork(model) if backend == "native" else TorchNetwork(model)
 
 

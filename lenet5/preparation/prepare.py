@@ -26,7 +26,7 @@ def prepare(contents: dict[str, bytes], settings: DataSettings) -> Data:
 
 
 def read_idx(content: bytes, name: str) -> Tensor:
-    """Return the uint8 tensor in an IDX file (format: http://yann.lecun.com/exdb/mnist, "file formats").
+    """Return the uint8 tensor in an IDX file, the format of MNIST: magic number, sizes as big-endian uint32, bytes.
 
     Raises UserError with the file's name if magic number or length is wrong.
     """
@@ -61,7 +61,7 @@ def make_split(images: Tensor, labels: Tensor) -> Split:
 
 
 def pad(images: Tensor) -> Tensor:
-    """Return N x 1 x 28 x 28 images centred on zeros: N x 1 x 32 x 32."""
+    """Return N x 1 x 28 x 28 images padded with zeros: N x 1 x 32 x 32."""
     return F.pad(images, (2, 2, 2, 2))
 
 

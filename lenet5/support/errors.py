@@ -9,4 +9,4 @@ class UserError(Exception):
 
 
 class DivergenceError(UserError):
-    """The loss of a run is not finite: an outcome of its settings and seed, unlike every other mistake."""
+    """The loss of a run became huge or NaN: an outcome of its settings and seed, unlike every other mistake."""

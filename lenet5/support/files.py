@@ -1,4 +1,4 @@
-"""Files that are either complete or absent, and equal contents as equal bytes."""
+"""Atomic and deterministic writing of files."""
 
 import json
 import os

@@ -66,8 +66,8 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this process when its parent has ended: nobody would record its result, and the same command, run again,
-    would wait for it. Ending is safe at any time: files are complete or absent, and training resumes."""
+    """End this process when its parent has ended: its result would not be recorded, and the same command, run
+    again, would wait for it. Ending is safe at any time: files are complete or absent, and training resumes."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -33,8 +33,8 @@ def capture_stream() -> torch.cuda.Stream:
 class CapturedStep:
     """A function `step(batch)` of index vectors (int64 B on the GPU) that replays full batches from a CUDA graph.
 
-    The first few batches, and a smaller last batch of an epoch, run without the graph. No call waits for the GPU.
-    Values that `step` reads on the CPU, such as the learning rate, stay as they were at the capture.
+    The first few batches, and a smaller last batch of an epoch, run without the graph. Calls do not synchronise with
+    the GPU. Values that `step` reads on the CPU, such as the learning rate, stay as they were at the capture.
     """
 
     def __init__(self, step: Callable[[Tensor], None], batch_size: int) -> None:

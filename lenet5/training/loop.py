@@ -1,4 +1,4 @@
-"""The training loop: settings and tensors in, one row of metrics per epoch and the weights of the best epoch out."""
+"""The training loop: from settings and data to one row of metrics per epoch and the weights of the best epoch."""
 
 import csv
 import hashlib
@@ -57,8 +57,13 @@ def train(
 ) -> Progress:
     """Train LeNet-5 and return all epochs with the weights of the best one.
 
-    With a checkpoint, resume from the last epoch that it holds, and save each epoch to it. `after_epoch` is called at
-    the end of each epoch, and once when training resumes.
+        settings = load_params().settings("dropout")
+        progress = train(settings, load_data())
+        progress.best.test_accuracy, progress.best_weights
+
+    With a checkpoint, resume from the last epoch that it holds, and save each epoch to it (see
+    lenet5.training.checkpoint.exclusive). `after_epoch` is called at the end of each epoch, and once when training
+    resumes. For the same bytes as the pipeline, call set_up and set_up_torch of lenet5.support.process first.
 
     Raises DivergenceError if a loss exceeds `DIVERGED` or is NaN.
     """
@@ -154,7 +159,7 @@ def measure(network: Network, data: Data, epoch: int) -> Row:
 
 
 def check_convergence(row: Row, settings: TrainSettings) -> None:
-    """Raise DivergenceError if the losses of an epoch are absurd or NaN."""
+    """Raise DivergenceError if the losses of an epoch exceed `DIVERGED` in sum, or are NaN."""
     total = row.train_loss + row.validation_loss + row.test_loss
     if not total < DIVERGED:  # true for NaN too
         raise DivergenceError(

@@ -47,7 +47,7 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
 
 
 def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, margin: float) -> Figure:
-    """Return the differences to the baseline with the same seed: a dot per seed, and the mean with its intervals for
+    """Return the differences from the baseline with the same seed: a dot per seed, and the mean with its intervals for
     this test set (thick) and for new images too (thin). The band is what the plan counts as no difference."""
     compared = [name for name in next(iter(replicates.values())) if any(_of(rows, name))]
     figure = Figure(figsize=(WIDTH, 1.5 + 0.75 * len(compared)), layout="constrained")

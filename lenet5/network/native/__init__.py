@@ -48,7 +48,7 @@ def layer_outputs(model: LeNet5) -> list[int]:
 
 
 class NativeNetwork:
-    """`network(images, indices)` returns the model's logits for images picked from a data set.
+    """`network(images, indices)` returns the model's logits for images selected from a data set.
 
     In training mode the logits can be differentiated with respect to `network.vector`, which holds all parameters of
     the model in the order of `model.parameters()`: once, and before the next call. In evaluation mode they cannot.

@@ -7,7 +7,7 @@
 #include "layout.h"
 #include "norm_backward.h"
 
-/* Sums over the batch, lanes apart */
+/* Sums over the batch, one per lane */
 typedef struct {
     float c1_weight[C1_WEIGHTS * GROUP], c1_bias[C1_CHANNELS * GROUP];
     float c3_weight[C3_WEIGHTS * GROUP], c3_bias[C3_CHANNELS * GROUP];

@@ -1,4 +1,4 @@
-/* From images picked out of a data set to the layout of the kernels. */
+/* From images selected from a data set to the layout of the kernels. */
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 typedef uint8_t vec_u8x16 __attribute__((vector_size(16)));
 
-/* Places sixteen images side by side as float32 in [0, 1]; missing ones are black.
+/* Places sixteen images side by side as float32 in [0, 1]; lanes without an image are black.
  *
  * Sixteen bytes of each image at a time are a 16 x 16 matrix, transposed in four rounds:
  * interleaving row i with row i + 8 is a perfect shuffle of all 256 bytes, which rotates the eight

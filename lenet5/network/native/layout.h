@@ -35,7 +35,7 @@ static LayerParameters take_layer(
 }
 
 /* Lays out the parameters, or their gradients, in `vector`, in the order of PyTorch's
- * model.parameters(). Returns how many numbers they are. */
+ * model.parameters(). Returns their count. */
 static int64_t lay_out_parameters(float *vector, bool batch_norm, Parameters *p) {
     int64_t used = 0;
     p->c1 = take_layer(vector, &used, TAPS, C1_CHANNELS, batch_norm);
@@ -60,7 +60,7 @@ typedef struct {
     Norm *c1_norm, *c3_norm, *c5_norm;
 } Workspace;
 
-/* Lays out a workspace for `batch` images in `memory`. Returns its size in float32 numbers. */
+/* Lays out a workspace for `batch` images in `memory`. Returns its size in floats. */
 static int64_t lay_out_workspace(float *memory, int64_t batch, bool batch_norm, Workspace *w) {
     const int64_t images = groups_in(batch) * GROUP;
     const int64_t normalised = batch_norm ? images : 0;

@@ -2,9 +2,9 @@
  * forward and backward. tests/lenet5/network/reference.c computes the same bytes with plain loops.
  *
  * Layout. Sixteen images form a group, and every array in here is groups x features x 16, where
- * features may be channels x height x width. Images meet only in the sums of gradients and of batch
- * statistics. A last group that is not full is padded with black images, which take part in
- * everything but those sums.
+ * features may be channels x height x width. Images are combined only in the sums of gradients and
+ * of batch statistics. A last group that is not full is padded with black images, which are
+ * processed but excluded from those sums.
  *
  * Same bytes everywhere. Each number is computed by the same operations in the same order whatever
  * the width of the machine's vectors: multiply-adds are fused explicitly (compile with
@@ -29,7 +29,7 @@
 EXPORT const int64_t layer_outputs[5] = {C1_CHANNELS, C3_CHANNELS, C5_UNITS, F6_UNITS, CLASSES};
 EXPORT const int64_t statistics_width = WIDEST_NORM;
 
-/* Returns the float32 numbers that a workspace for `batch` images takes. */
+/* Returns the size of a workspace for `batch` images, in floats. */
 EXPORT int64_t workspace_size(int64_t batch, bool batch_norm) {
     Workspace w;
     return lay_out_workspace(NULL, batch, batch_norm, &w);
@@ -48,7 +48,7 @@ static const float *grouped_noise(int64_t batch, int units, const float *noise, 
  * images: image_count x 32 x 32; indices: `batch` of them, each in [0, image_count); parameters: in
  * the order of model.parameters(); epsilons: NULL without batch normalisation; c5_noise, f6_noise:
  * dropout's factors, batch x 120 and batch x 84, or NULL; workspace: of workspace_size(batch,
- * batch_norm) numbers, which train_backward reads; statistics: written to with batch normalisation,
+ * batch_norm) floats, which train_backward reads; statistics: written to with batch normalisation,
  * else NULL; logits: batch x CLASSES. */
 EXPORT bool train_forward(
     int64_t batch,

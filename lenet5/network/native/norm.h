@@ -14,12 +14,13 @@
 
 static const Maps C5 = {C5_UNITS, 1};
 
-/* Of a batch, for the running averages in Python. The variance is unbiased: divided by n - 1. */
+/* Batch statistics, for the running averages in Python. The variance is unbiased: divided by n - 1.
+ */
 typedef struct {
     float mean[WIDEST_NORM], variance[WIDEST_NORM];
 } BatchStatistics;
 
-/* For the three normalisations: what they add to a variance, and the statistics of a batch. */
+/* Of the three normalisations: epsilon, which is added to a variance, and batch statistics. */
 typedef struct {
     double c1, c3, c5;
 } Epsilons;
