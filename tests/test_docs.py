@@ -222,7 +222,7 @@ def test_the_times_are_those_of_the_benchmark() -> None:
         f"Batch normalisation takes {ratios['native-batch_norm / native']:.2f} times",
         f"dropout {ratios['native-dropout / native']:.2f} times",
         f"one core would take {100 * ratios['peak / native']:.0f} % of our time",
-        f"takes {seconds['native']['megabytes']:.0f} MB, and {seconds['native']['start']:.1f} s from its start",
+        f"uses {seconds['native']['megabytes']:.0f} MB of memory, and takes {seconds['native']['start']:.1f} s from its start",
         "(" + ", ".join(f"{name} {value:.2f} s" for name, value in by_compiler.items()) + " per epoch)",
         f"Of an epoch's time: {', '.join(parts)}.",
         f"on {machine['cores']} cores of an {machine['processor'].removesuffix(' Processor')}",
