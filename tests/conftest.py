@@ -1,4 +1,4 @@
-"""Fixtures: a small project that really runs, with this project's code and pipeline on a few hundred generated images."""
+"""Fixtures: small projects that really run this project's code and pipeline, on a few hundred generated images."""
 
 import signal
 from pathlib import Path

@@ -35,7 +35,7 @@ def start(
     before: Callable[[], None] | None = None,
     environment: dict[str, str] | None = None,
 ) -> BaseProcess:
-    """Start `python -m stages.<stage> <arguments>` in `root`. The process first calls `before`, which must be picklable."""
+    """Start `python -m stages.<stage> <arguments>` in `root`. `before`, called first, must be picklable."""
     process = processes.Process(target=_run, args=(root, stage, arguments, before, environment or {}))
     process.start()
     return process

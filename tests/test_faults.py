@@ -171,7 +171,10 @@ ANSWERS: dict[str, tuple[Callable[[Mirror], None], str]] = {
     "404": (lambda request: request.send(b"", 404), "HTTP Error 404"),
     "an HTML page": (lambda request: request.send(b"<html>Log in</html>"), "sent 19 bytes that are not the file"),
     "wrong bytes": (lambda request: request.send(gzip.compress(bytes(1000))), "that are not the file (wrong md5)"),
-    "half of the file": (lambda request: request.send(bytes(1000), length=2000), "sent 1000 bytes that are not the file"),
+    "half of the file": (
+        lambda request: request.send(bytes(1000), length=2000),
+        "sent 1000 bytes that are not the file",
+    ),
     "not HTTP": (lambda request: (request.wfile.write(b"\0\r\n"), None)[1], "http://fashion-mnist"),
     "no end": (send_forever, "sent more than 67108864 bytes"),
     "nothing": (send_nothing, "timed out"),
@@ -206,9 +209,7 @@ def test_a_bad_download_is_discarded_and_alternatives_listed(
     assert new_project.files("data/raw/*", "data/prepared/*") == before
 
 
-def test_without_a_source_the_error_lists_files_and_remedies(
-    new_project: Project, offline: dict[str, str]
-) -> None:
+def test_without_a_source_the_error_lists_files_and_remedies(new_project: Project, offline: dict[str, str]) -> None:
     shutil.rmtree(new_project.root / "data/raw")
     printed = fails(new_project, NO_SOURCE, "prepare", environment=offline)
     assert printed.count("(or unpacked, without .gz)") == 4

@@ -8,7 +8,6 @@ import pytest
 from tests.conftest import ROOT
 from tests.project import Project
 
-
 LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "plots", "smoke")
 
 

@@ -86,16 +86,12 @@ def test_editing_a_module_reruns_only_stages_that_import_it(project: Project) ->
     assert project.stages_run() == {f"train@{technique}" for technique in TECHNIQUES}
 
 
-def test_folder_locale_and_time_zone_do_not_change_results(
-    computed_project: Project, new_project: Project
-) -> None:
+def test_folder_locale_and_time_zone_do_not_change_results(computed_project: Project, new_project: Project) -> None:
     new_project.dvc("repro", LC_ALL="C", TZ="Asia/Tokyo", OMP_NUM_THREADS="2", HOME=str(new_project.root))
     assert new_project.read("dvc.lock") == computed_project.read("dvc.lock")
 
 
-def test_cores_and_jobs_do_not_change_the_lock_file(
-    computed_project: Project, new_project: Project
-) -> None:
+def test_cores_and_jobs_do_not_change_the_lock_file(computed_project: Project, new_project: Project) -> None:
     new_project.call_environment_ready()
     command = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), "make", "reproduce", "JOBS=3")
     new_project.run(*command)
@@ -136,9 +132,7 @@ def test_another_vendors_processor_gives_the_same_bytes(project: Project) -> Non
         ("techniques.dropout.dropout", "a lot", "techniques.dropout.dropout is 'a lot', but must be a finite number"),
     ],
 )
-def test_a_mistake_in_params_changes_no_result(
-    project: Project, key: str, value: object, message: str
-) -> None:
+def test_a_mistake_in_params_changes_no_result(project: Project, key: str, value: object, message: str) -> None:
     results = ("models/*", "metrics/**/*", "data/prepared/*", "dvc.lock")
     before = project.files(*results)
 

@@ -20,7 +20,7 @@ TECHNIQUES = ("baseline", "batch_norm", "dropout", "weight_decay")
 
 @dataclass(frozen=True)
 class DieAtWrite:
-    """Kill the process in its n-th write of a file, counted from 1, and leave half of the content, as a power cut does."""
+    """Kill the process in its n-th write of a file, counted from 1, and leave half of the content, like a power cut."""
 
     number: int
 
@@ -72,9 +72,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(
     assert not list(root.glob("metrics/**/.*.partial"))
 
 
-def test_damaged_or_outdated_checkpoints_are_not_used(
-    computed_project: Project, tmp_path: Path
-) -> None:
+def test_damaged_or_outdated_checkpoints_are_not_used(computed_project: Project, tmp_path: Path) -> None:
     project = untrained(computed_project, tmp_path / "project", "dropout")
     root = project.root
     assert stage_process.run(root, "train", "dropout", before=DieAtWrite(4)).status == -signal.SIGKILL
