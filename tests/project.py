@@ -132,7 +132,7 @@ class Command:
     def states(self) -> list[str]:
         """Return the state of each process of the group."""
         self.process.poll()
-        states = []
+        states: list[str] = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if os.getsid(process.pid) == self.process.pid:

@@ -78,5 +78,5 @@ def _run(
     try:
         importlib.import_module(f"stages.{stage}").main(*arguments)
     except UserError:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # multiprocessing does not call the hook
+        sys.excepthook(*sys.exc_info())  # multiprocessing does not call the hook
         sys.exit(1)

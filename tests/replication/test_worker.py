@@ -13,6 +13,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.project import Command, Project
+from tests.test_dependencies import stages
 
 FIRST, SECOND, THIRD = "replicate@baseline-0", "replicate@dropout-1", "control@baseline-1"
 REPLICATES = "metrics/replicates/*/*.json"
@@ -88,7 +89,7 @@ def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
     collector = clone(site, "collector", data=False)
     assert Project.stages_in(collector.dvc("--cd", "replication", "repro", "--pull").stdout) == {"analyse"}
     assert collector.files(REPLICATES) == worker.files(REPLICATES) | task.files(REPLICATES)
-    collector.dvc("--cd", "replication", "status", "--quiet")
+    collector.dvc("--cd", "replication", "status", "--quiet", *stages("replication/dvc.yaml"))
 
 
 def test_a_killed_worker_loses_at_most_its_own_replicate(site: Project) -> None:
