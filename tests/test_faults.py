@@ -169,8 +169,8 @@ def shorten_the_timeout() -> None:
 
 ANSWERS: dict[str, tuple[Callable[[Mirror], None], str]] = {
     "404": (lambda request: request.send(b"", 404), "HTTP Error 404"),
-    "an HTML page": (lambda request: request.send(b"<html>Log in</html>"), "sent 19 bytes that are not the file"),
-    "wrong bytes": (lambda request: request.send(gzip.compress(bytes(1000))), "that are not the file (wrong md5)"),
+    "an HTML page": (lambda request: request.send(b"<html>Log in</html>"), "idx3-ubyte has 19 bytes and the sha256"),
+    "wrong bytes": (lambda request: request.send(gzip.compress(bytes(1000))), "idx3-ubyte has 1000 bytes and the sha256"),
     "half of the file": (
         lambda request: request.send(bytes(1000), length=2000),
         "sent 1000 bytes that are not the file",
@@ -234,7 +234,7 @@ def test_debians_package_is_used_when_the_mirror_fails(
     before = DebianFolder(tmp_path / "package")
     ended = stage_process.run(new_project.root, "prepare", before=before, environment=offline)
     assert ended.status == 0, ended.output
-    assert "not from torchvision's mirror" in ended.output
+    assert "Fashion-MNIST: the mirror failed: " in ended.output
     assert "4 files from Debian's package" in ended.output
     assert new_project.files("data/raw/*") == files
 
