@@ -170,10 +170,13 @@ def shorten_the_timeout() -> None:
 ANSWERS: dict[str, tuple[Callable[[Mirror], None], str]] = {
     "404": (lambda request: request.send(b"", 404), "HTTP Error 404"),
     "an HTML page": (lambda request: request.send(b"<html>Log in</html>"), "idx3-ubyte has 19 bytes and the sha256"),
-    "wrong bytes": (lambda request: request.send(gzip.compress(bytes(1000))), "idx3-ubyte has 1000 bytes and the sha256"),
+    "wrong bytes": (
+        lambda request: request.send(gzip.compress(bytes(1000))),
+        "idx3-ubyte has 1000 bytes and the sha256",
+    ),
     "half of the file": (
         lambda request: request.send(bytes(1000), length=2000),
-        "sent 1000 bytes that are not the file",
+        "idx3-ubyte has 1000 bytes and the sha256",
     ),
     "not HTTP": (lambda request: (request.wfile.write(b"\0\r\n"), None)[1], "http://fashion-mnist"),
     "no end": (send_forever, "sent more than 67108864 bytes"),
