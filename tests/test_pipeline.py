@@ -40,6 +40,10 @@ def test_the_pipeline_writes_every_result(computed_project: Project) -> None:
     }  # fmt: skip
 
 
+def test_tests_that_run_the_pipeline_are_marked(computed_project: Project, request: pytest.FixtureRequest) -> None:
+    assert request.node.get_closest_marker("pipeline"), f"`make check` would compute {computed_project.root}"
+
+
 def test_a_second_run_computes_nothing(project: Project) -> None:
     before = project.read("dvc.lock")
     assert project.stages_run() == set()
