@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from commands.scratch import copies, link_raw_data
+from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
+from lenet5.support.params import load_params
+from lenet5.support.paths import RAW
 from replication.analysis.results import REPLICATES, Plan, load_plan
 
 
@@ -76,6 +80,8 @@ def main(count: int) -> None:
     chosen = random.sample(names, min(count, len(names)))
     committed = {name: read(name.path) for name in chosen}
     print(f"Computing {len(chosen)} of {len(names)} replicates anew.", flush=True)
+    # Once, since the replicates, which run side by side, would all download missing files.
+    raw_files(RAW, load_params().data.sha256.model_dump(by_alias=True))
     different = 0
     with copies() as [folder], ThreadPoolExecutor(os.cpu_count()) as pool:
         link_raw_data(folder)
@@ -89,10 +95,10 @@ def main(count: int) -> None:
 
 
 def positive(text: str) -> int:
-    """Return a whole number of at least 1. Raises ValueError, which argparse reports."""
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+    """Return a whole number of at least 1. Raises ArgumentTypeError, which argparse reports."""
+    if not re.fullmatch(r"0*[1-9]\d*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,44 @@
-"""A small project to run for real: this one's code and pipeline on a generated data set of a few hundred images."""
+"""Fixtures: small projects that really run this project's code and pipeline, on a few hundred generated images."""
 
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.project import Project, write_data_set
+from tests.project import Project, computed_once, write_data_set
 
 ROOT = Path(__file__).parent.parent
+# The fixtures that run or copy a project. A test that depends on one of them runs the pipeline or a program.
+PROJECT_FIXTURES = {"computed_project", "new_project", "replicated_project", "fingerprinted_project"}
 
-# Shells have what they start in the background ignore Ctrl-C, which the commands under test would inherit.
+# Shells let background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a small project, so that `make check` can leave them out."""
+    for item in items:
+        if PROJECT_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("pipeline")
 
 
 @pytest.fixture(scope="session")
 def computed_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in which `dvc repro` has run once. Shared: look, do not touch; `project` is a copy to change."""
-    project = Project.create(ROOT, tmp_path_factory.mktemp("computed") / "project")
-    write_data_set(project)
-    project.commit("small study")
-    project.dvc("repro")
-    return project
+    """A project in which `dvc repro` has run once. All tests share it: change only a copy, which `project` is."""
+
+    def compute(root: Path) -> None:
+        project = Project.create(ROOT, root)
+        write_data_set(project)
+        project.commit("small study")
+        project.dvc("repro")
+
+    return computed_once("computed", compute, tmp_path_factory)
 
 
 @pytest.fixture
 def project(computed_project: Project, tmp_path: Path) -> Project:
-    """A copy, with its cache, of the computed project."""
+    """A copy of the computed project, with its cache."""
     return computed_project.copy(tmp_path / "project")
 
 

@@ -1,4 +1,4 @@
-"""The project in a folder of its own, driven through the commands that a user types."""
+"""Copies of the project in temporary folders, driven through the commands that a user types."""
 
 import contextlib
 import gzip
@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "Makefile", "dvc.yaml"]
 TRACKED += ["params.yaml", "pyproject.toml", "requirements.txt"]
 TRACKED += ["lenet5", "stages", "commands"]
 IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
-END = 10  # seconds to end in; two on a quiet machine, but here the tests share cores and disk
+NOT_INHERITED = ("MAKE", "MFLAGS", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
+END = 10  # seconds in which a stopped command must end; an idle machine needs two, but tests share cores and disk
 yaml = YAML()
 
 
@@ -45,13 +48,15 @@ class Project:
         return project
 
     def copy(self, root: Path) -> "Project":
-        """The project, with its cache, at `root`."""
+        """Copy the project, with its cache, to `root`."""
         shutil.copytree(self.root, root, symlinks=True)
         return Project(root)
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project with this Python's programs first on the path. With `check`, a failure fails the
-        test and shows what was printed."""
+        """Run a command in the project, with the programs of this Python's environment first on the path.
+
+        With `check`, a failure of the command fails the test and shows what it printed.
+        """
         result = subprocess.run(
             command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
         )
@@ -63,10 +68,10 @@ class Project:
         programs = str(Path(sys.executable).parent)
         people = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
         author = dict.fromkeys(people, "test@example.org")
-        # A make above this one, that of `make test`, would make those in the project talk of it.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-        # The plainest of shells for DVC, which takes bash where SHELL says so; where nothing does, as in a container or
-        # under cron, it takes this one.
+        # Left out: what lets a make in the project print that it runs under `make test`, and what each program must set
+        # itself, which modules that a test imports have set in this process.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+        # DVC runs commands with $SHELL, and with /bin/sh if it is unset, as in a container or under cron.
         ours = {"SHELL": "/bin/sh", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
         return inherited | author | ours | changes
 
@@ -78,7 +83,7 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def call_environment_ready(self) -> None:
-        """So that `make` installs none: the programs of the tests' own come first on the path."""
+        """Let `make` use the environment of the tests instead of installing one."""
         (self.root / ".venv").mkdir()
         (self.root / ".venv/ready").touch()
 
@@ -92,32 +97,32 @@ class Project:
         yaml.dump(params, self.root / "params.yaml")
 
     def change_plan(self, **changes: Any) -> None:
-        """Change what is replicated."""
+        """Change what is replicated: keys of replication/params.yaml."""
         path = self.root / "replication/params.yaml"
         plan = yaml.load(path)
         plan.update(changes)
         yaml.dump(plan, path)
 
     def stages_run(self, *arguments: str) -> set[str]:
-        """The names of the stages that `dvc repro` runs now, by running it."""
+        """Run `dvc repro` and return the names of the stages that it runs."""
         return self.stages_in(self.dvc("repro", *arguments).stdout)
 
     @staticmethod
     def stages_in(output: str) -> set[str]:
-        """The names of the stages that DVC says it runs."""
+        """Return the names of the stages that DVC ran, from what it printed."""
         return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
 
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
 
     def files(self, *patterns: str) -> dict[str, bytes]:
-        """Contents of the files that match, by their path in the project."""
+        """Return the contents of the matching files, by their path in the project."""
         paths = (path for pattern in patterns for path in sorted(self.root.glob(pattern)) if path.is_file())
         return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
 
 
 class Command:
-    """A command of a user's, in a process group of its own, as a terminal runs it."""
+    """A command in a process group of its own, as a terminal starts it."""
 
     def __init__(self, project: Project, *command: str) -> None:
         self.output = project.root / f"output-{time.monotonic_ns()}.txt"
@@ -127,9 +132,9 @@ class Command:
             )
 
     def states(self) -> list[str]:
-        """Of each process of the group."""
+        """Return the state of each process of the group."""
         self.process.poll()
-        states = []
+        states: list[str] = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if os.getsid(process.pid) == self.process.pid:
@@ -140,30 +145,44 @@ class Command:
         return any(state != psutil.STATUS_ZOMBIE for state in self.states())
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
+        """Press Ctrl-C."""
         os.killpg(self.process.pid, signal.SIGINT)
-        self.ends(seconds=END)
+        self.wait(seconds=END)
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.ends(seconds=END)
+        self.wait(seconds=END)
 
-    def ends(self, seconds: float) -> None:
-        """Wait for that; and then until the system has cleared away the dead, which DVC takes for living."""
+    def wait(self, seconds: float) -> None:
+        """Wait until all processes have ended and the system has removed them: to DVC, zombies are still running."""
         deadline = time.monotonic() + seconds
         while self.running():
-            assert time.monotonic() < deadline, f"still running after {seconds} s\n{self.said()}"
+            assert time.monotonic() < deadline, f"still running after {seconds} s\n{self.printed()}"
             time.sleep(0.02)
         while self.states():
             assert time.monotonic() < deadline + 30
             time.sleep(0.02)
 
-    def said(self) -> str:
+    def printed(self) -> str:
         return self.output.read_text()
 
 
+def computed_once(name: str, compute: Callable[[Path], None], factory: pytest.TempPathFactory) -> Project:
+    """Return the project that `compute` creates in a folder. The worker processes of pytest compute it once for all."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    root, complete = shared / name, shared / f"{name}.complete"
+    with FileLock(shared / f"{name}.lock"):
+        if not complete.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            compute(root)
+            complete.touch()
+    return Project(root)
+
+
 def add_replication(project: Project, source: Path) -> None:
-    """Copy the replication's code and pipeline, without what it computed, and ask for few replicates."""
+    """Copy the code and pipeline of the replication, without its results, and plan few replicates."""
     ignored = shutil.ignore_patterns("__pycache__", "dvc.lock")
     shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
     control = {"learning_rate": 0.001, "seeds": [0, 1]}
@@ -171,7 +190,7 @@ def add_replication(project: Project, source: Path) -> None:
 
 
 def small_images(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """uint8 images count x 28 x 28 that a network can learn, and labels: a bright bar stands where the class says."""
+    """Return uint8 images, count x 28 x 28, and labels that a network can learn: the class is the height of a bar."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, count, dtype=np.uint8)
     images = random.integers(0, 60, (count, 28, 28), dtype=np.uint8)
@@ -182,12 +201,12 @@ def small_images(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarra
 
 
 def idx(array: np.ndarray[Any, Any]) -> bytes:
-    """An IDX file of unsigned bytes."""
+    """Return the content of an IDX file of unsigned bytes."""
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def write_data_set(project: Project, epochs: int = 5) -> None:
-    """Put generated files into data/raw and their sha256 into params.yaml, with few epochs."""
+    """Write generated files to data/raw, and their sha256 and a small number of epochs to params.yaml."""
     raw = project.root / "data/raw"
     raw.mkdir(parents=True)
     sha256 = {}

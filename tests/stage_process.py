@@ -1,5 +1,4 @@
-"""Stages in processes of their own that begin with torch loaded: what is tried dozens of times is the stage, not the
-seconds of its imports."""
+"""Stages in processes that start with torch loaded, so that dozens of runs do not each spend seconds on imports."""
 
 import importlib
 import multiprocessing
@@ -10,10 +9,12 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import torch._dynamo  # noqa: F401  # which the first optimizer loads
+import torch._dynamo  # noqa: F401  # the first optimizer would load it
 
 from lenet5.support.errors import UserError
-from stages import check, evaluate, plot, prepare, select, summary, theory, train  # noqa: F401  # loaded once, by the server that forks the stages
+
+# The server that forks the stages loads them once.
+from stages import check, evaluate, plot, prepare, select, summary, theory, train  # noqa: F401
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.stage_process"])
@@ -21,7 +22,7 @@ processes.set_forkserver_preload(["tests.stage_process"])
 
 @dataclass(frozen=True)
 class Ended:
-    """Exit status (minus the signal's number, if one ended it) and what it printed."""
+    """The exit status of a process, negative for the number of a signal, and what it printed."""
 
     status: int | None
     output: str
@@ -34,7 +35,7 @@ def start(
     before: Callable[[], None] | None = None,
     environment: dict[str, str] | None = None,
 ) -> BaseProcess:
-    """`python -m stages.<stage> <arguments>` in `root`; `before`, which must be picklable, is called in the process."""
+    """Start `python -m stages.<stage> <arguments>` in `root`. `before`, called first, must be picklable."""
     process = processes.Process(target=_run, args=(root, stage, arguments, before, environment or {}))
     process.start()
     return process
@@ -47,7 +48,7 @@ def run(
     before: Callable[[], None] | None = None,
     environment: dict[str, str] | None = None,
 ) -> Ended:
-    """The same, to its end."""
+    """Run a stage as `start` does, and wait for its end."""
     process = start(root, stage, *arguments, before=before, environment=environment)
     process.join()
     output = _output(root).read_text()
@@ -56,7 +57,7 @@ def run(
 
 
 def _output(root: Path) -> Path:
-    """Outside the folder: it may be read-only."""
+    """Return the path of the output, outside the folder, which may be read-only."""
     return root.with_suffix(".output")
 
 
@@ -77,5 +78,5 @@ def _run(
     try:
         importlib.import_module(f"stages.{stage}").main(*arguments)
     except UserError:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # as the interpreter does; multiprocessing does not
+        sys.excepthook(*sys.exc_info())  # multiprocessing does not call the hook
         sys.exit(1)

@@ -204,7 +204,7 @@ def test_the_numbers_in_the_results_are_those_of_the_analysis() -> None:
 def test_the_times_are_those_of_the_benchmark() -> None:
     page, benchmark = words("docs/performance.md"), metrics("benchmark")
     reference, seconds, ratios = benchmark["reference"], benchmark["seconds_per_epoch"], benchmark["ratios"]
-    workers = reference.removeprefix("reference-")
+    workers, ours = reference.removeprefix("reference-"), seconds["native"]
     machine = benchmark["machine"]
     by_compiler = benchmark["seconds_per_epoch_by_compiler"]
     whole = sum(benchmark["parts_of_an_epoch"].values())
@@ -222,7 +222,7 @@ def test_the_times_are_those_of_the_benchmark() -> None:
         f"Batch normalisation takes {ratios['native-batch_norm / native']:.2f} times",
         f"dropout {ratios['native-dropout / native']:.2f} times",
         f"one core would take {100 * ratios['peak / native']:.0f} % of our time",
-        f"uses {seconds['native']['megabytes']:.0f} MB of memory, and takes {seconds['native']['start']:.1f} s from its start",
+        f"uses {ours['megabytes']:.0f} MB of memory, and takes {ours['start']:.1f} s from its start",
         "(" + ", ".join(f"{name} {value:.2f} s" for name, value in by_compiler.items()) + " per epoch)",
         f"Of an epoch's time: {', '.join(parts)}.",
         f"on {machine['cores']} cores of an {machine['processor'].removesuffix(' Processor')}",

@@ -1,4 +1,4 @@
-"""Each fault through the stage that meets it: a sentence, a failure, and nothing lost or half written."""
+"""Each fault, in the stage that meets it: it prints an error and fails, and no file is lost or half written."""
 
 import contextlib
 import gzip
@@ -24,22 +24,22 @@ from tests.project import Project, idx, small_images
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
-NO_SOURCE = "No source has the Fashion-MNIST files. Missing:"
+NO_SOURCE = "The Fashion-MNIST files could not be downloaded. Missing:"
 
 
 @pytest.fixture
 def offline(tmp_path: Path) -> dict[str, str]:
-    """An environment in which neither the mirror nor apt's servers can be reached."""
+    """An environment in which neither the mirror nor the servers of apt are reachable."""
     config = tmp_path / "apt.conf"
     config.write_text('Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/dev/null";\n')
     return {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "APT_CONFIG": str(config)}
 
 
-def fails(project: Project, sentence: str, stage: str, *arguments: str, **options: Any) -> str:
-    """Run a stage that must fail with `sentence`, and return everything it said."""
+def fails(project: Project, message: str, stage: str, *arguments: str, **options: Any) -> str:
+    """Run a stage that must fail with `message`, and return everything that it printed."""
     ended = stage_process.run(project.root, stage, *arguments, **options)
     assert ended.status == 1, ended.output
-    assert sentence in ended.output
+    assert message in ended.output
     assert "Traceback" not in ended.output
     assert not list(project.root.rglob("*.partial"))
     return ended.output
@@ -72,67 +72,70 @@ def replace_by_test_images(project: Project) -> None:
     shutil.copy(raw / f"{TEST_IMAGES}.gz", raw / f"{TRAIN_IMAGES}.gz")
 
 
-def become_folder(project: Project) -> None:
+def replace_by_a_folder(project: Project) -> None:
     (project.root / f"data/raw/{TRAIN_IMAGES}").mkdir()
 
 
-def become_dangling_link(project: Project) -> None:
+def replace_by_a_dangling_link(project: Project) -> None:
     path = project.root / f"data/raw/{TRAIN_IMAGES}.gz"
     path.unlink()
     path.symlink_to("elsewhere.gz")
 
 
-def lose_a_label(project: Project) -> None:
+def remove_a_label(project: Project) -> None:
     own_files(project, TRAIN_LABELS, idx(small_images(299, 0)[1]))
 
 
-def promise_no_idx(project: Project) -> None:
+def replace_by_html(project: Project) -> None:
     own_files(project, TRAIN_LABELS, b"<html>")
 
 
-def promise_more(project: Project) -> None:
+def remove_the_last_byte(project: Project) -> None:
     own_files(project, TRAIN_LABELS, idx(small_images(300, 0)[1])[:-1])
 
 
 RAW_FAULTS: dict[str, tuple[Callable[[Project], None], str]] = {
-    "truncated": (partial(change_raw, lambda content: content[:1000]), "is damaged gzip (Compressed file ended"),
-    "damaged gzip": (partial(change_raw, flip), "is damaged gzip ("),
+    "truncated": (partial(change_raw, lambda content: content[:1000]), "is a damaged gzip file (Compressed file ended"),
+    "damaged gzip": (partial(change_raw, flip), "is a damaged gzip file ("),
     "one bit flipped": (
         lambda project: repack(project.root / f"data/raw/{TRAIN_IMAGES}.gz", flip),
         "train-images-idx3-ubyte.gz is damaged or belongs to another data set: train-images-idx3-ubyte.gz has 235216",
     ),
-    "empty": (partial(change_raw, lambda _: b""), "has 0 bytes with sha256"),
+    "empty": (partial(change_raw, lambda _: b""), "has 0 bytes and the sha256"),
     "another data set": (replace_by_test_images, "is damaged or belongs to another data set"),
-    "a folder": (become_folder, f"Cannot read data/raw/{TRAIN_IMAGES}: Is a directory"),
-    "a dangling link": (become_dangling_link, f"Cannot read data/raw/{TRAIN_IMAGES}.gz: No such file"),
-    "fewer labels than images": (lose_a_label, "There are 300 images but 299 labels"),
-    "no IDX file": (promise_no_idx, f"{TRAIN_LABELS} is no IDX file"),
-    "shorter than its header says": (promise_more, "is 307 bytes long, but its header promises 308"),
+    "a folder": (replace_by_a_folder, f"Cannot read data/raw/{TRAIN_IMAGES}: Is a directory"),
+    "a dangling link": (replace_by_a_dangling_link, f"Cannot read data/raw/{TRAIN_IMAGES}.gz: No such file"),
+    "fewer labels than images": (remove_a_label, "There are 300 images but 299 labels"),
+    "not IDX": (replace_by_html, f"{TRAIN_LABELS} is not an IDX file"),
+    "shorter than its header requires": (
+        remove_the_last_byte,
+        "is 307 bytes long, but its header requires 308",
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", RAW_FAULTS)
-def test_a_wrong_raw_file_is_refused_and_left_as_it_is(
+def test_a_wrong_raw_file_is_rejected_and_left_unchanged(
     fault: str, new_project: Project, offline: dict[str, str]
 ) -> None:
-    damage, sentence = RAW_FAULTS[fault]
+    damage, message = RAW_FAULTS[fault]
     damage(new_project)
     before = new_project.files("data/raw/*")
-    fails(new_project, sentence, "prepare", environment=offline)
+    fails(new_project, message, "prepare", environment=offline)
     assert new_project.files("data/raw/*", "data/prepared/*") == before
 
 
-def test_dvc_repro_stops_at_a_wrong_raw_file_with_the_sentence(new_project: Project) -> None:
+def test_dvc_repro_prints_the_error_for_a_wrong_raw_file(new_project: Project) -> None:
     change_raw(flip, new_project)
     result = new_project.dvc("repro", "prepare", check=False)
     assert result.returncode != 0
-    assert "is damaged gzip" in result.stderr
+    assert "is a damaged gzip file" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert not (new_project.root / "data/prepared").exists()
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Plays the mirror's server, reached as a proxy; `answer` does it in one of the ways that servers go wrong."""
+    """Stands in for the mirror, as a proxy. `answer` responds in one of the ways in which servers fail."""
 
     answer: Callable[["Mirror"], None]
 
@@ -149,35 +152,41 @@ class Mirror(BaseHTTPRequestHandler):
         pass
 
 
-def send_for_ever(request: Mirror) -> None:
+def send_forever(request: Mirror) -> None:
     request.send(b"", length=2**40)
     with contextlib.suppress(OSError):
         while True:
             request.wfile.write(bytes(2**20))
 
 
-def keep_silent(request: Mirror) -> None:
+def send_nothing(request: Mirror) -> None:
     threading.Event().wait(timeout=3)
 
 
-def wait_half_a_second() -> None:
+def shorten_the_timeout() -> None:
     sources.SOCKET_TIMEOUT = 0.5
 
 
 ANSWERS: dict[str, tuple[Callable[[Mirror], None], str]] = {
     "404": (lambda request: request.send(b"", 404), "HTTP Error 404"),
-    "an HTML page": (lambda request: request.send(b"<html>Log in</html>"), "sent 19 bytes that are not the file"),
-    "wrong bytes": (lambda request: request.send(gzip.compress(bytes(1000))), "that are not the file (wrong md5)"),
-    "half of it": (lambda request: request.send(bytes(1000), length=2000), "sent 1000 bytes that are not the file"),
-    "no HTTP": (lambda request: (request.wfile.write(b"\0\r\n"), None)[1], "http://fashion-mnist"),
-    "no end": (send_for_ever, "sends more than 67108864 bytes"),
-    "nothing": (keep_silent, "timed out"),
+    "an HTML page": (lambda request: request.send(b"<html>Log in</html>"), "idx3-ubyte has 19 bytes and the sha256"),
+    "wrong bytes": (
+        lambda request: request.send(gzip.compress(bytes(1000))),
+        "idx3-ubyte has 1000 bytes and the sha256",
+    ),
+    "half of the file": (
+        lambda request: request.send(bytes(1000), length=2000),
+        "idx3-ubyte has 1000 bytes and the sha256",
+    ),
+    "not HTTP": (lambda request: (request.wfile.write(b"\0\r\n"), None)[1], "http://fashion-mnist"),
+    "no end": (send_forever, "sent more than 67108864 bytes"),
+    "nothing": (send_nothing, "timed out"),
 }
 
 
 @contextlib.contextmanager
 def mirror(answer: Callable[[Mirror], None]) -> Iterator[dict[str, str]]:
-    """The environment in which it is asked."""
+    """Yield the environment in which downloads go to a mirror that answers like this."""
     handler = type("Handler", (Mirror,), {"answer": staticmethod(answer)})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -188,7 +197,7 @@ def mirror(answer: Callable[[Mirror], None]) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_what_a_mirror_sends_wrongly_is_not_kept_and_the_ways_out_are_named(
+def test_a_bad_download_is_discarded_and_alternatives_listed(
     answer: str, new_project: Project, offline: dict[str, str]
 ) -> None:
     path = new_project.root / f"data/raw/{TRAIN_IMAGES}.gz"
@@ -196,25 +205,23 @@ def test_what_a_mirror_sends_wrongly_is_not_kept_and_the_ways_out_are_named(
     before = new_project.files("data/raw/*")
     respond, reason = ANSWERS[answer]
     with mirror(respond) as proxy:
-        said = fails(new_project, reason, "prepare", before=wait_half_a_second, environment=offline | proxy)
-    assert NO_SOURCE in said
-    assert f"  data/raw/{TRAIN_IMAGES}.gz   (or unpacked, without .gz)\n" in said
-    assert f"data/raw/{TRAIN_LABELS}" not in said
+        printed = fails(new_project, reason, "prepare", before=shorten_the_timeout, environment=offline | proxy)
+    assert NO_SOURCE in printed
+    assert f"  data/raw/{TRAIN_IMAGES}.gz   (or unpacked, without .gz)\n" in printed
+    assert f"data/raw/{TRAIN_LABELS}" not in printed
     assert new_project.files("data/raw/*", "data/prepared/*") == before
 
 
-def test_without_any_source_the_missing_files_and_three_ways_to_get_them_are_named(
-    new_project: Project, offline: dict[str, str]
-) -> None:
+def test_without_a_source_the_error_lists_files_and_remedies(new_project: Project, offline: dict[str, str]) -> None:
     shutil.rmtree(new_project.root / "data/raw")
-    said = fails(new_project, NO_SOURCE, "prepare", environment=offline)
-    assert said.count("(or unpacked, without .gz)") == 4
-    assert all(f"  {number}. " in said for number in (1, 2, 3))
+    printed = fails(new_project, NO_SOURCE, "prepare", environment=offline)
+    assert printed.count("(or unpacked, without .gz)") == 4
+    assert all(f"  {number}. " in printed for number in (1, 2, 3))
 
 
 @dataclass(frozen=True)
 class DebianFolder:
-    """The folder in which Debian's package, were it installed, would have put its files."""
+    """Pretends that Debian's package is installed, with its files in this folder."""
 
     folder: Path
 
@@ -222,7 +229,7 @@ class DebianFolder:
         sources.DEBIAN_FOLDER = self.folder
 
 
-def test_where_the_mirror_fails_debians_package_serves(
+def test_debians_package_is_used_when_the_mirror_fails(
     new_project: Project, tmp_path: Path, offline: dict[str, str]
 ) -> None:
     files = new_project.files("data/raw/*")
@@ -230,17 +237,17 @@ def test_where_the_mirror_fails_debians_package_serves(
     before = DebianFolder(tmp_path / "package")
     ended = stage_process.run(new_project.root, "prepare", before=before, environment=offline)
     assert ended.status == 0, ended.output
-    assert "not from torchvision's mirror" in ended.output
+    assert "Fashion-MNIST: the mirror failed: " in ended.output
     assert "4 files from Debian's package" in ended.output
     assert new_project.files("data/raw/*") == files
 
 
 @contextlib.contextmanager
 def mounted(folder: Path, *options: str) -> Iterator[None]:
-    """Something else mounted at `folder` for the time; skips the test where that is not allowed."""
+    """Mount something at `folder` for a while. Skips the test where that is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0 or subprocess.run(["mount", *options, folder], capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a full disk, and here not even root")
+        pytest.skip("mounting is not allowed here")
     try:
         yield
     finally:
@@ -263,7 +270,7 @@ def full_disk(folder: Path) -> contextlib.AbstractContextManager[None]:
         ("metrics/evaluation", ["evaluate", "dropout"]),
     ],
 )
-def test_on_a_full_disk_a_stage_says_so_and_with_room_it_ends_in_the_same_bytes(
+def test_a_stage_reports_a_full_disk_and_succeeds_with_space(
     folder: str, stage: list[str], project: Project, tmp_path: Path, offline: dict[str, str]
 ) -> None:
     results = ("data/prepared/*", "models/*", "metrics/**/*")
@@ -281,16 +288,16 @@ def test_on_a_full_disk_a_stage_says_so_and_with_room_it_ends_in_the_same_bytes(
     assert project.files(*results) == before
 
 
-def test_in_a_read_only_folder_every_stage_says_so(project: Project) -> None:
+def test_every_stage_reports_a_read_only_folder(project: Project) -> None:
     with mounted(project.root, "--bind", str(project.root)):
         subprocess.run(["mount", "-o", "remount,ro,bind", project.root], check=True)
-        for stage in ("params", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"):
-            said = fails(project, "Cannot write ", *stage.split())
-            assert ": Read-only file system. Make room or mend the permissions; run again." in said
+        for stage in ("check", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"):
+            printed = fails(project, "Cannot write ", *stage.split())
+            assert ": Read-only file system. Free some space or fix the permissions, then run again." in printed
 
 
 class Exploit:
-    """A pickle that creates a file when it is loaded."""
+    """A pickle that creates a folder when it is loaded."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("exploited",)
@@ -325,26 +332,26 @@ MODEL_FAULTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def test_a_model_file_that_is_damaged_or_would_run_code_is_refused(project: Project) -> None:
+def test_damaged_or_malicious_model_files_are_rejected(project: Project) -> None:
     path = project.root / "models/dropout.pt"
     whole, before = path.read_bytes(), project.files("metrics/**/*")
-    for name, spoil in MODEL_FAULTS.items():
+    for name, damage_file in MODEL_FAULTS.items():
         path.write_bytes(whole)
-        spoil(path)
-        said = fails(project, "models/dropout.pt", "evaluate", "dropout")
-        assert "`dvc repro`" in said, name
+        damage_file(path)
+        printed = fails(project, "models/dropout.pt", "evaluate", "dropout")
+        assert "`dvc repro`" in printed, name
         assert not (project.root / "exploited").exists()
     assert project.files("metrics/**/*") == before
 
 
-def test_damaged_prepared_images_are_refused(project: Project) -> None:
+def test_damaged_prepared_images_are_rejected(project: Project) -> None:
     path = project.root / "data/prepared/test.pt"
     path.write_bytes(flip(path.read_bytes(), 5000))
     for stage in ("train", "evaluate"):
         fails(project, "data/prepared/test.pt is damaged", stage, "dropout")
 
 
-def test_one_technique_that_diverges_does_not_keep_make_from_training_the_others(project: Project) -> None:
+def test_make_trains_the_others_when_one_technique_diverges(project: Project) -> None:
     project.call_environment_ready()
 
     def change(params: Any) -> None:
@@ -356,13 +363,13 @@ def test_one_technique_that_diverges_does_not_keep_make_from_training_the_others
     assert failed.returncode != 0
     assert (project.root / "metrics/evaluation/after.json").exists()
     assert not (project.root / "models/wild.pt").exists()
-    assert "wild: the loss became" in failed.stdout  # when it happened
-    assert "wild: the loss became" in failed.stderr  # and in the end
+    assert "wild: the loss became" in failed.stdout  # at that moment
+    assert "wild: the loss became" in failed.stderr  # and again at the end
 
 
-def test_a_training_that_diverges_fails_with_a_sentence_and_keeps_no_model(project: Project) -> None:
+def test_a_diverging_run_fails_and_keeps_no_model(project: Project) -> None:
     project.change_params(lambda params: params["techniques"]["dropout"].update(learning_rate=1e6))
     (project.root / "models/dropout.pt").unlink()
-    said = fails(project, "dropout: the loss became ", "train", "dropout")
-    assert "Lower its learning_rate (now 1000000.0) in params.yaml." in said
+    printed = fails(project, "dropout: the loss became ", "train", "dropout")
+    assert "Lower its learning_rate (now 1000000.0) in params.yaml." in printed
     assert not (project.root / "models/dropout.pt").exists()

@@ -1,4 +1,4 @@
-"""The Makefile's promises that need no long computation; `make reproduce` itself is in test_resume.py."""
+"""The parts of the Makefile that need no long computation. test_resume.py runs `make reproduce` itself."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.project import Project
+
+LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "plots", "smoke")
 
 
 def make(folder: Path, *arguments: str, path: str = "/usr/bin:/bin") -> tuple[int, str]:
@@ -19,11 +21,11 @@ def make(folder: Path, *arguments: str, path: str = "/usr/bin:/bin") -> tuple[in
 def test_make_alone_lists_the_commands(tmp_path: Path) -> None:
     status, output = make(tmp_path)
     assert status == 0
-    assert all(f"make {command}" in output for command in ("reproduce", "test", "experiments", "plots", "smoke"))
+    assert all(f"make {command}" in output for command in LISTED)
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", ""])
-def test_what_is_no_number_of_jobs_is_told(jobs: str, tmp_path: Path) -> None:
+def test_an_invalid_number_of_jobs_is_reported(jobs: str, tmp_path: Path) -> None:
     status, output = make(tmp_path, "--old-file=.venv/ready", "reproduce", f"JOBS={jobs}")
     assert status != 0
     assert f"JOBS is '{jobs}', but must be a whole number of at least 1." in output
@@ -36,20 +38,20 @@ def fake_python(folder: Path, script: str) -> str:
     return f"PYTHON={path}"
 
 
-def test_a_missing_python_is_told_with_what_to_install(tmp_path: Path) -> None:
+def test_a_missing_python_is_reported_with_a_remedy(tmp_path: Path) -> None:
     status, output = make(tmp_path, "environment", "PYTHON=python3.99")
     assert status != 0
-    assert "There is no 'python3.99'" in output and "apt-get install python3" in output
+    assert "'python3.99' is not installed" in output and "apt-get install python3" in output
 
 
-def test_an_old_python_is_told_with_its_version(tmp_path: Path) -> None:
+def test_an_old_python_is_reported_with_its_version(tmp_path: Path) -> None:
     old = fake_python(tmp_path, 'case "$*" in --version) echo Python 3.9.2;; *) exit 1;; esac')
     status, output = make(tmp_path, "environment", old)
     assert status != 0
-    assert "Python 3.11 to 3.14 is needed" in output and "3.9.2" in output
+    assert "Python 3.11 to 3.14 is required" in output and "3.9.2" in output
 
 
-def test_a_missing_venv_module_is_told_with_what_to_install(tmp_path: Path) -> None:
+def test_a_missing_venv_module_is_reported_with_a_remedy(tmp_path: Path) -> None:
     bare = fake_python(tmp_path, 'case "$*" in *ensurepip*) exit 1;; *) exit 0;; esac')
     status, output = make(tmp_path, "environment", bare)
     assert status != 0

@@ -17,22 +17,22 @@ TECHNIQUES = ("baseline", "batch_norm", "dropout", "weight_decay")
 AFTER_TRAINING = {"summary", "plot"}
 
 
-def test_the_whole_pipeline_runs_and_writes_every_result(computed_project: Project) -> None:
+def test_the_pipeline_writes_every_result(computed_project: Project) -> None:
     root = computed_project.root
     for technique in TECHNIQUES:
         content = torch.load(root / f"models/{technique}.pt", weights_only=True)
         assert content["technique"] == technique
         curve = pd.read_csv(root / f"metrics/curves/{technique}.csv")
         assert curve["epoch"].tolist() == [1, 2, 3, 4, 5]
-        figures = json.loads((root / f"metrics/evaluation/{technique}.json").read_text())
+        metrics = json.loads((root / f"metrics/evaluation/{technique}.json").read_text())
         kept = curve.sort_values("validation_loss", kind="stable").iloc[0]
-        assert figures["chosen_epoch"] == kept["epoch"]
+        assert metrics["chosen_epoch"] == kept["epoch"]
         for name in ("train_loss", "validation_loss", "test_loss", "test_accuracy"):
-            assert figures[name] == kept[name]
-        low, high = figures["test_accuracy_interval"]
-        assert 0 < low < figures["test_accuracy"] <= high <= 1
+            assert metrics[name] == kept[name]
+        low, high = metrics["test_accuracy_interval"]
+        assert 0 < low < metrics["test_accuracy"] <= high <= 1
         predictions = pd.read_csv(root / f"metrics/predictions/{technique}.csv")
-        assert (predictions["label"] == predictions["predicted"]).mean() == pytest.approx(figures["test_accuracy"])
+        assert (predictions["label"] == predictions["predicted"]).mean() == pytest.approx(metrics["test_accuracy"])
     rows = json.loads((root / "metrics/summary.json").read_text())["techniques"]
     assert [row["technique"] for row in rows] == list(TECHNIQUES)
     assert {path.name for path in (root / "metrics").glob("*.png")} == {
@@ -40,18 +40,22 @@ def test_the_whole_pipeline_runs_and_writes_every_result(computed_project: Proje
     }  # fmt: skip
 
 
-def test_a_second_run_does_nothing(project: Project) -> None:
+def test_tests_that_run_the_pipeline_are_marked(computed_project: Project, request: pytest.FixtureRequest) -> None:
+    assert request.node.get_closest_marker("pipeline"), f"`make check` would compute {computed_project.root}"
+
+
+def test_a_second_run_computes_nothing(project: Project) -> None:
     before = project.read("dvc.lock")
     assert project.stages_run() == set()
     assert project.read("dvc.lock") == before
 
 
-def test_changing_a_technique_trains_it_and_no_other(project: Project) -> None:
+def test_changing_a_technique_retrains_only_that_technique(project: Project) -> None:
     project.change_params(lambda params: params["techniques"]["dropout"].update(dropout=0.5))
     assert project.stages_run() == {"check", "train@dropout", "evaluate@dropout"} | AFTER_TRAINING
 
 
-def test_an_added_combination_is_trained_alone_and_appears_in_the_tables(project: Project) -> None:
+def test_an_added_technique_is_trained_alone_and_listed(project: Project) -> None:
     project.change_params(
         lambda params: params["techniques"].update(both={"batch_norm": True, "dropout": 0.3, "schedule": "cosine"})
     )
@@ -60,7 +64,7 @@ def test_an_added_combination_is_trained_alone_and_appears_in_the_tables(project
     assert "metrics/evaluation/both.json" in project.dvc("metrics", "show").stdout
 
 
-def test_every_override_of_a_training_setting_can_be_studied(project: Project) -> None:
+def test_every_training_setting_can_be_overridden(project: Project) -> None:
     overrides = {
         "decoupled": {"optimizer": "adamw", "weight_decay": 0.01},
         "momentum": {"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.1, "schedule": "cosine"},
@@ -71,35 +75,31 @@ def test_every_override_of_a_training_setting_can_be_studied(project: Project) -
     assert len(pd.read_csv(project.root / "metrics/curves/smooth.csv")) == 1
 
 
-def test_changing_the_split_prepares_again_without_any_source(project: Project) -> None:
+def test_changing_the_split_prepares_again_from_raw_files(project: Project) -> None:
     project.change_params(lambda params: params["data"].update(split_seed=1))
     assert "prepare" in project.stages_run("prepare")
 
 
-def test_editing_a_module_runs_exactly_the_stages_that_import_it(project: Project) -> None:
+def test_editing_a_module_reruns_only_stages_that_import_it(project: Project) -> None:
     module = project.root / "stages/plot.py"
     module.write_text(module.read_text() + "\n# changed\n")
     assert project.stages_run() == {"plot"}
-    module = project.root / "stages/progress.py"
+    module = project.root / "lenet5/training/progress.py"
     module.write_text(module.read_text() + "\n# changed\n")
-    # The trainings give the same bytes, so nothing after them is run.
+    # The models keep their bytes, so no later stage runs.
     assert project.stages_run() == {f"train@{technique}" for technique in TECHNIQUES}
 
 
-def test_two_projects_in_different_folders_give_the_same_lock_file(
-    computed_project: Project, new_project: Project
-) -> None:
+def test_folder_locale_and_time_zone_do_not_change_results(computed_project: Project, new_project: Project) -> None:
     new_project.dvc("repro", LC_ALL="C", TZ="Asia/Tokyo", OMP_NUM_THREADS="2", HOME=str(new_project.root))
     assert new_project.read("dvc.lock") == computed_project.read("dvc.lock")
 
 
-def test_one_core_and_several_jobs_change_nothing_in_the_lock_file(
-    computed_project: Project, new_project: Project
-) -> None:
+def test_cores_and_jobs_do_not_change_the_lock_file(computed_project: Project, new_project: Project) -> None:
     new_project.call_environment_ready()
     command = ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), "make", "reproduce", "JOBS=3")
     new_project.run(*command)
-    # As mappings: a new file has the stages in the order in which they ended.
+    # Compared as mappings: in a new file the stages are in the order in which they ended.
     assert yaml.load(new_project.read("dvc.lock")) == yaml.load(computed_project.read("dvc.lock"))
 
 
@@ -107,9 +107,9 @@ def test_one_core_and_several_jobs_change_nothing_in_the_lock_file(
     platform.machine() != "x86_64" or not shutil.which("qemu-x86_64"),
     reason="needs an x86-64 processor and QEMU (Debian, Ubuntu: qemu-user) to emulate another",
 )
-def test_a_processor_of_the_other_maker_without_avx512_gives_the_same_bytes(project: Project) -> None:
-    """The libraries that PyTorch calls choose by both, some of them whatever they are told. Few images, for emulated
-    arithmetic takes a hundred times as long."""
+def test_another_vendors_processor_gives_the_same_bytes(project: Project) -> None:
+    """Emulate a processor of the other vendor, without AVX-512: PyTorch's libraries choose their kernels by both, and
+    some ignore the settings that forbid it. Few images, since emulated arithmetic takes a hundred times as long."""
     project.change_params(lambda params: params["data"].update(subset=0.35))
     everything = {"batch_norm": True, "dropout": 0.2, "weight_decay": 0.001, "epochs": 2}
     project.change_params(lambda params: params["techniques"].update(everything=everything))
@@ -126,19 +126,17 @@ def test_a_processor_of_the_other_maker_without_avx512_gives_the_same_bytes(proj
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("key", "value", "message"),
     [
         ("train.dropout", 1.0, "train.dropout is 1.0, but must be less than 1"),
         ("train.epochs", -3, "train.epochs is -3, but must be greater than or equal to 1"),
         ("train.batch_size", 0, "train.batch_size is 0, but must be greater than or equal to 1"),
         ("data.validation_fraction", 1, "data.validation_fraction is 1, but must be less than 1"),
-        ("techniques.dropout.dropuot", 0.2, "techniques.dropout.dropuot is no known key"),
+        ("techniques.dropout.dropuot", 0.2, "techniques.dropout.dropuot is an unknown key"),
         ("techniques.dropout.dropout", "a lot", "techniques.dropout.dropout is 'a lot', but must be a finite number"),
     ],
 )
-def test_a_mistake_in_params_stops_before_anything_is_lost(
-    project: Project, key: str, value: object, words: str
-) -> None:
+def test_a_mistake_in_params_changes_no_result(project: Project, key: str, value: object, message: str) -> None:
     results = ("models/*", "metrics/**/*", "data/prepared/*", "dvc.lock")
     before = project.files(*results)
 
@@ -152,12 +150,12 @@ def test_a_mistake_in_params_stops_before_anything_is_lost(
     project.change_params(change)
     result = project.dvc("repro", check=False)
     assert result.returncode != 0
-    assert f"params.yaml: {words}" in result.stderr
+    assert f"params.yaml: {message}" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert project.files(*results) == before
 
 
-def test_dvc_plots_draw_every_technique(project: Project) -> None:
+def test_dvc_plots_show_every_technique(project: Project) -> None:
     shown = json.loads(project.dvc("plots", "show", "--json").stdout)
     assert "errors" not in shown
     for plot in ("Validation loss", "Training loss", "Test accuracy", "Training accuracy"):

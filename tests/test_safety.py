@@ -1,4 +1,4 @@
-"""What no file, parameter or stage can bring about: code run from a file, a shell, a connection to anywhere."""
+"""No file or parameter can make the project run code or a shell, and no stage opens connections without need."""
 
 import ast
 import re
@@ -12,20 +12,21 @@ from tests import stage_process
 from tests.conftest import ROOT
 from tests.project import Project
 
-STAGES = ["params", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"]
+STAGES = ["check", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"]
 RUNS_CODE = {"eval", "exec", "pickle.load", "pickle.loads", "os.system", "os.popen", "numpy.load", "np.load"}
-FOLDERS = ("stages", "replication", "benchmarks")
+FOLDERS = ("lenet5", "stages", "commands", "replication", "benchmarks")
+FAULTS = ROOT / "docs/faults.md"
 
 
 def calls() -> list[tuple[str, str, ast.Call]]:
-    """File, name and syntax of every call in the project's code."""
+    """Return the place, the function's name and the syntax tree of every call in the project's code."""
     files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
     trees = [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in files]
     nodes = [(path, node) for path, tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [(f"{path}:{node.lineno}", ast.unparse(node.func), node) for path, node in nodes]
 
 
-def test_no_file_is_unpickled_into_code_and_nothing_goes_through_a_shell() -> None:
+def test_no_loaded_file_runs_code_and_no_shell_is_called() -> None:
     found = calls()
     loads = [(place, {word.arg: ast.unparse(word.value) for word in call.keywords}) for place, name, call in found
              if name == "torch.load"]  # fmt: skip
@@ -36,7 +37,7 @@ def test_no_file_is_unpickled_into_code_and_nothing_goes_through_a_shell() -> No
 
 
 def forbid_network() -> None:
-    """From here on this process ends at the attempt to reach anything by a socket."""
+    """End this process as soon as it tries to connect to anything."""
 
     def watch(event: str, _: object) -> None:
         if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.sendmsg"):
@@ -45,7 +46,7 @@ def forbid_network() -> None:
     sys.addaudithook(watch)
 
 
-def test_no_stage_reaches_for_the_network_but_prepare_when_files_are_missing(project: Project) -> None:
+def test_only_prepare_uses_the_network_and_only_if_needed(project: Project) -> None:
     for stage in STAGES:
         ended = stage_process.run(project.root, *stage.split(), before=forbid_network)
         assert ended.status == 0, f"{stage}\n{ended.output}"
@@ -55,18 +56,18 @@ def test_no_stage_reaches_for_the_network_but_prepare_when_files_are_missing(pro
 
 
 def proofs() -> list[tuple[str, str]]:
-    """File and test of each proof that FAULTS.md names."""
-    return re.findall(r"`(tests/\w+\.py)::(\w+)`", (ROOT / "FAULTS.md").read_text())
+    """Return file and name of each test that docs/faults.md names."""
+    return re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", FAULTS.read_text())
 
 
-def test_every_row_of_the_page_on_faults_names_a_test() -> None:
-    lines = (ROOT / "FAULTS.md").read_text().splitlines()
+def test_every_row_of_the_faults_page_names_a_test() -> None:
+    lines = FAULTS.read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ") and not line.startswith("| fault |")]
     assert len(rows) > 20
-    assert [row for row in rows if not re.search(r"\| `tests/\w+\.py::test_\w+` \|$", row)] == []
+    assert [row for row in rows if not re.search(r"\| `tests/[\w/]+\.py::test_\w+` \|$", row)] == []
 
 
 @pytest.mark.parametrize(("file", "test"), sorted(set(proofs())))
-def test_what_the_page_on_faults_names_exists(file: str, test: str) -> None:
+def test_every_test_on_the_faults_page_exists(file: str, test: str) -> None:
     tree = ast.parse(Path(ROOT / file).read_text())
     assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

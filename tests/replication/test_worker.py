@@ -1,4 +1,4 @@
-"""Workers and a collector, clones with caches of their own that share an S3-compatible server on loopback."""
+"""Workers and a collector: clones with separate caches that share an S3-compatible server on the loopback."""
 
 import os
 import shutil
@@ -12,8 +12,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import ROOT
-from tests.project import Command, Project, add_replication, write_data_set, yaml
+from tests.project import Command, Project
+from tests.test_dependencies import stages
 
 FIRST, SECOND, THIRD = "replicate@baseline-0", "replicate@dropout-1", "control@baseline-1"
 REPLICATES = "metrics/replicates/*/*.json"
@@ -22,7 +22,7 @@ WORKER = (sys.executable, "-m", "replication.worker")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of a server that speaks S3's protocol."""
+    """The address of a server that implements S3's protocol."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -31,18 +31,14 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def origin(tmp_path: Path) -> Project:
-    """A small replication, committed; nothing of it is computed, and it has no remote."""
-    project = Project.create(ROOT, tmp_path / "origin")
-    write_data_set(project, epochs=3)
-    add_replication(project, ROOT)
-    project.commit("small replication")
-    return project
+def origin(fingerprinted_project: Project, tmp_path: Path) -> Project:
+    """A small replication, committed with its fingerprint. No replicate has been computed, and there is no remote."""
+    return fingerprinted_project.copy(tmp_path / "origin")
 
 
 @pytest.fixture
 def site(origin: Project, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """The same with a remote, a bucket of its own on the server; the credentials are in the environment."""
+    """The same with a remote: a bucket for this test on the server. The credentials are in the environment."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     bucket = tmp_path.name.replace("_", "-")[-63:].strip("-")
@@ -56,7 +52,7 @@ def site(origin: Project, server: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def clone(site: Project, name: str, *, data: bool = True) -> Project:
-    """A machine's clone. One without the data cannot train: no source has the generated images."""
+    """Return a clone, as on another machine. Without the data it cannot train: the images cannot be downloaded."""
     project = Project(site.root.with_name(name))
     site.run("git", "clone", "--quiet", ".", str(project.root))
     if data:
@@ -66,21 +62,22 @@ def clone(site: Project, name: str, *, data: bool = True) -> Project:
 
 def wait(condition: Callable[[], bool], command: Command) -> None:
     while not condition():
-        assert command.running(), command.said()
+        assert command.running(), command.printed()
         time.sleep(0.02)
 
 
 def end(command: Command) -> str:
-    assert command.process.wait(timeout=300) == 0, command.said()
-    return command.said()
+    assert command.process.wait(timeout=300) == 0, command.printed()
+    return command.printed()
 
 
-def test_a_collector_restores_what_two_workers_computed_and_computes_only_the_joins(site: Project) -> None:
+def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
     site.change_plan(techniques=["baseline"])
-    site.commit("half of it")
+    site.dvc("--cd", "replication", "repro", "fingerprint")
+    site.commit("half of the plan")
     worker = clone(site, "worker")
     by_hand = Command(worker, *WORKER, "--shard", "1/2")
-    # The other as a task of the job array, which makes its clone.
+    # The other worker is a task of the job array, which creates its own clone.
     array = {"SLURM_SUBMIT_DIR": site.root, "SLURM_ARRAY_TASK_ID": 2, "SLURM_ARRAY_TASK_MAX": 2}
     settings = (f"{name}={value}" for name, value in array.items())
     task = Project(site.root.with_name("origin.workers") / "2")
@@ -90,19 +87,17 @@ def test_a_collector_restores_what_two_workers_computed_and_computes_only_the_jo
     assert not trained[0] & trained[1]
 
     collector = clone(site, "collector", data=False)
-    pipeline = yaml.load(site.root / "replication/dvc.yaml")["stages"]
-    joins = {name for name, stage in pipeline.items() if "matrix" not in stage}
-    assert Project.stages_in(collector.dvc("--cd", "replication", "repro", "--pull").stdout) == joins
+    assert Project.stages_in(collector.dvc("--cd", "replication", "repro", "--pull").stdout) == {"analyse"}
     assert collector.files(REPLICATES) == worker.files(REPLICATES) | task.files(REPLICATES)
-    collector.dvc("--cd", "replication", "status", "--quiet", *pipeline)
+    collector.dvc("--cd", "replication", "status", "--quiet", *stages("replication/dvc.yaml"))
 
 
-def test_a_killed_worker_loses_nothing_but_its_own_stage_and_goes_on_with_that(site: Project) -> None:
+def test_a_killed_worker_loses_at_most_its_own_replicate(site: Project) -> None:
     site.change_params(lambda params: params["train"].update(epochs=40))
-    site.commit("time to kill it in")
+    site.commit("long enough to kill it")
     worker = clone(site, "worker")
     killed = Command(worker, *WORKER, FIRST, SECOND)
-    wait(lambda: "dropout-1: epoch 3/" in killed.said(), killed)
+    wait(lambda: "dropout-1: epoch 3/" in killed.printed(), killed)
     killed.kill()
 
     collector = clone(site, "collector", data=False)
@@ -114,14 +109,14 @@ def test_a_killed_worker_loses_nothing_but_its_own_stage_and_goes_on_with_that(s
     assert len(Project.stages_in(again)) == 1
 
 
-def test_two_workers_that_compute_the_same_name_at_once_do_no_harm(site: Project) -> None:
+def test_two_workers_can_compute_the_same_name_at_once(site: Project) -> None:
     workers = clone(site, "worker1"), clone(site, "worker2")
     early = Command(workers[0], *WORKER, FIRST)
-    wait(lambda: "Running stage" in early.said(), early)
+    wait(lambda: "Running stage" in early.printed(), early)
     os.killpg(early.process.pid, signal.SIGSTOP)
     late = Command(workers[1], *WORKER, FIRST)
     try:
-        wait(lambda: "Running stage" in late.said(), late)
+        wait(lambda: "Running stage" in late.printed(), late)
     finally:
         os.killpg(early.process.pid, signal.SIGCONT)
     end(early)
@@ -131,7 +126,7 @@ def test_two_workers_that_compute_the_same_name_at_once_do_no_harm(site: Project
     assert collector.files(REPLICATES) == workers[0].files(REPLICATES) == workers[1].files(REPLICATES)
 
 
-def test_a_stage_that_fails_does_not_stop_the_others(site: Project) -> None:
+def test_a_failed_replicate_does_not_stop_the_others(site: Project) -> None:
     worker = clone(site, "worker")
     (worker.root / ".checkpoints").mkdir()
     (worker.root / ".checkpoints/0.01-baseline-0").write_text("a file in place of a folder")
@@ -141,17 +136,20 @@ def test_a_stage_that_fails_does_not_stop_the_others(site: Project) -> None:
     assert list(worker.files(REPLICATES)) == ["metrics/replicates/0.001/baseline-1.json"]
 
 
-def test_what_cannot_work_is_told_in_a_sentence_before_anything_is_computed(origin: Project) -> None:
-    def said(*arguments: str) -> str:
+def test_a_worker_reports_mistakes_before_computing(origin: Project) -> None:
+    def error(*arguments: str) -> str:
         result = origin.run(*WORKER, *arguments, check=False)
         assert result.returncode
         assert "Traceback" not in result.stderr
         assert not origin.files(REPLICATES)
         return result.stderr
 
-    assert "DVC has no default remote here" in said(FIRST)
-    assert "replicate@dropuot-1: no such replicate in replication/dvc.yaml" in said("replicate@dropuot-1", FIRST)
-    assert "--shard 3/2 is none" in said("--shard", "3/2")
-    assert "say what to compute" in said()
+    assert "DVC has no default remote" in error(FIRST)
+    assert "replicate@dropuot-1: not a replicate in replication/dvc.yaml" in error("replicate@dropuot-1", FIRST)
+    assert "--shard 3/2 is not valid" in error("--shard", "3/2")
+    assert "nothing to compute: give a NAME or --shard I/N" in error()
     origin.dvc("remote", "add", "--default", "shared", "http://127.0.0.1:9/replication")
-    assert "cannot be read" in said(FIRST)
+    assert "cannot be read" in error(FIRST)
+    with (origin.root / "lenet5/training/loop.py").open("a") as module:
+        module.write("# A change that no fingerprint has confirmed.\n")
+    assert "metrics/fingerprint.json is not up to date with the code; nothing was computed" in error(FIRST)

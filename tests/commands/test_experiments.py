@@ -1,4 +1,4 @@
-"""`make experiments`, and DVC's own experiments from a clean clone."""
+"""`make experiments`, and DVC's own experiments in a clean clone."""
 
 import json
 import shutil
@@ -15,13 +15,13 @@ MAKE = ("make", "--old-file=.venv/ready", "experiments")
 
 @pytest.fixture
 def committed(project: Project) -> Project:
-    """The computed project with its results in git."""
+    """The computed project with its results committed."""
     project.commit("results")
     return project
 
 
 def experiments(project: Project) -> dict[str, str]:
-    """Names of the experiments, of whatever commit, and their commits; a name that occurs twice fails."""
+    """Return the commit of each experiment by its name, which must be unique."""
     lines = project.run("git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/??/*/*").stdout
     pairs = [(ref.split("/")[-1], commit) for ref, commit in (line.split() for line in lines.splitlines())]
     assert len(pairs) == len(dict(pairs))
@@ -29,7 +29,7 @@ def experiments(project: Project) -> dict[str, str]:
 
 
 def state(project: Project) -> tuple[object, ...]:
-    """All that `make experiments` must leave as it is."""
+    """Return everything that `make experiments` must not change."""
     git = [
         project.run("git", *command).stdout
         for command in (
@@ -40,10 +40,10 @@ def state(project: Project) -> tuple[object, ...]:
             ("for-each-ref", "refs/heads", "refs/tags"),
         )
     ]
-    return git, project.files("*", "metrics/**/*", "models/*", "data/**/*", "stages/*.py")
+    return git, project.files("*", "metrics/**/*", "models/*", "data/**/*", "lenet5/**/*.py", "stages/*.py")
 
 
-def test_make_experiments_makes_techniques_comparable_and_touches_nothing_else(committed: Project) -> None:
+def test_experiments_compare_techniques_and_change_no_file(committed: Project) -> None:
     project = committed
     project.dvc("exp", "save", "--name", "mine")
     mine = experiments(project)["mine"]
@@ -68,15 +68,15 @@ def test_make_experiments_makes_techniques_comparable_and_touches_nothing_else(c
         "| metrics/selected.json | test_loss " in project.dvc("metrics", "diff", "baseline", "dropout", "--md").stdout
     )
 
-    # A technique goes, one comes, and none of it is committed.
+    # Remove one technique and add another, without a commit.
     def change_techniques(params: dict[str, dict[str, object]]) -> None:
         del params["techniques"]["weight_decay"]
         params["techniques"]["short"] = {"epochs": 2}
 
     project.change_params(change_techniques)
-    refused = project.run(*MAKE, check=False)
-    assert refused.returncode != 0
-    assert "not up to date with params.yaml" in refused.stderr
+    rejected = project.run(*MAKE, check=False)
+    assert rejected.returncode != 0
+    assert "not up to date with params.yaml" in rejected.stderr
     assert set(experiments(project)) == {"mine", *TECHNIQUES}
     project.dvc("repro")
     before = state(project)
@@ -84,10 +84,10 @@ def test_make_experiments_makes_techniques_comparable_and_touches_nothing_else(c
     assert state(project) == before
     assert set(experiments(project)) == {"mine", "baseline", "batch_norm", "dropout", "short"}
     assert experiments(project)["mine"] == mine
-    figures = json.loads(project.dvc("metrics", "diff", "short", "dropout", "--json").stdout)
-    assert figures["metrics/selected.json"]["chosen_epoch"]["old"] <= 2
+    metrics = json.loads(project.dvc("metrics", "diff", "short", "dropout", "--json").stdout)
+    assert metrics["metrics/selected.json"]["chosen_epoch"]["old"] <= 2
 
-    # An experiment is the whole project, with another technique selected, to go on from.
+    # An experiment is the whole project with another technique selected, from which work can continue.
     (project.root / "notes.txt").unlink()
     project.commit("other techniques")
     changed = project.run("git", "diff", "--name-only", "HEAD", experiments(project)["short"]).stdout.split()
@@ -97,24 +97,22 @@ def test_make_experiments_makes_techniques_comparable_and_touches_nothing_else(c
     assert project.stages_run("select") == set()
 
 
-def test_names_that_mean_something_else_already_are_refused(committed: Project) -> None:
+def test_names_that_are_already_taken_are_rejected(committed: Project) -> None:
     project = committed
     project.run("git", "branch", "dropout")
-    refused = project.run(*MAKE, check=False)
-    assert refused.returncode != 0
-    assert "'dropout' already means something else" in refused.stderr
+    rejected = project.run(*MAKE, check=False)
+    assert rejected.returncode != 0
+    assert "'dropout' already names something else" in rejected.stderr
     project.run("git", "branch", "--delete", "dropout")
     project.dvc("exp", "save", "--name", "dropout")
     before = experiments(project)
-    refused = project.run(*MAKE, check=False)
-    assert refused.returncode != 0
-    assert "dvc exp rename dropout NEW_NAME" in refused.stderr
+    rejected = project.run(*MAKE, check=False)
+    assert rejected.returncode != 0
+    assert "dvc exp rename dropout NEW_NAME" in rejected.stderr
     assert experiments(project) == before
 
 
-def test_experiments_run_and_queue_from_a_clean_clone_without_fetching_again(
-    committed: Project, tmp_path: Path
-) -> None:
+def test_dvc_experiments_in_a_clone_download_nothing_again(committed: Project, tmp_path: Path) -> None:
     committed.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     project = Project(tmp_path / "clone")
     shutil.copytree(committed.root / "data/raw", project.root / "data/raw")
@@ -122,7 +120,7 @@ def test_experiments_run_and_queue_from_a_clean_clone_without_fetching_again(
     queue = ("exp", "run", "--queue", "-S", "train.epochs=2", "-S", "techniques.dropout.dropout=0.3,0.5")
     project.dvc(*queue, "evaluate@dropout", http_proxy=no_network)
     project.dvc("queue", "start", "-j", "2", http_proxy=no_network)
-    # Meanwhile one in the workspace.
+    # Meanwhile, run another one in the workspace.
     project.dvc("exp", "run", "--name", "five", "-S", "train.epochs=5", "evaluate@baseline")
     assert len(project.read("metrics/curves/baseline.csv").splitlines()) == 1 + 5
     deadline = time.monotonic() + 300
@@ -131,7 +129,7 @@ def test_experiments_run_and_queue_from_a_clean_clone_without_fetching_again(
         if "Running" not in status and "Queued" not in status:
             break
         time.sleep(2)
-    project.dvc("queue", "stop", "--kill", check=False)  # workers that are still there
+    project.dvc("queue", "stop", "--kill", check=False)  # workers that are still running
     shown = json.loads(project.dvc("exp", "show", "--json").stdout)
     done = [run["revs"][-1] for run in shown[1]["experiments"]]
     rates = {

@@ -1,0 +1,32 @@
+"""Helpers of the tests that compute replicates."""
+
+import json
+import sys
+from typing import Any
+
+from tests.project import Project
+
+TECHNIQUES = ("baseline", "dropout")
+NAMES = [f"{rate}/{technique}-{seed}" for rate in (0.001, 0.01) for technique in TECHNIQUES for seed in (0, 1)]
+
+
+def replicate(project: Project) -> str:
+    """Bring the replication up to date, and return what that printed."""
+    return project.run(sys.executable, "-m", "replication.run", "2").stdout
+
+
+def computed(project: Project) -> list[str]:
+    """Return the names of the replicates that have been computed."""
+    root = project.root / "metrics/replicates"
+    return sorted(str(path.relative_to(root).with_suffix("")) for path in root.glob("*/*.json"))
+
+
+def read(project: Project, name: str) -> dict[str, Any]:
+    """Return the content of a replicate."""
+    replicate: dict[str, Any] = json.loads(project.read(f"metrics/replicates/{name}.json"))
+    return replicate
+
+
+def outdated(project: Project) -> set[str]:
+    """Return the names of the replicates that are not up to date."""
+    return set(json.loads(project.dvc("--cd", "replication", "status", "--json", "replicate", "control").stdout))

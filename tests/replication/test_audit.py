@@ -1,0 +1,81 @@
+"""`make audit`: recompute replicates and compare them with the committed files."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from replication.audit import Name
+from tests.conftest import ROOT
+from tests.project import Project
+
+ALL = 4  # replicates of the plan below
+
+
+@pytest.fixture
+def audited(replicated: Project) -> Project:
+    """The replicated project with half of its plan, committed."""
+    replicated.change_plan(techniques=["baseline"])
+    replicated.commit("half of the plan")
+    return replicated
+
+
+def audit(project: Project, count: object) -> subprocess.CompletedProcess[str]:
+    before = project.run("git", "status", "--porcelain").stdout, project.files("metrics/**/*", "*")
+    result = project.run("make", "--old-file=.venv/ready", "audit", f"N={count}", check=False)
+    assert "Traceback" not in result.stderr
+    assert (project.run("git", "status", "--porcelain").stdout, project.files("metrics/**/*", "*")) == before
+    return result
+
+
+def test_an_audit_confirms_untouched_replicates(audited: Project) -> None:
+    result = audit(audited, ALL)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count(": equal\n") == ALL
+    assert "All 4 replicates are what this code computes, to the last digit." in result.stdout
+
+
+def test_an_audit_names_each_changed_file_and_value(audited: Project) -> None:
+    folder = audited.root / "metrics/replicates"
+
+    def tamper(name: str, pattern: str, replacement: str) -> None:
+        text, count = re.subn(pattern, replacement, (folder / name).read_text())
+        assert count == 1
+        (folder / name).write_text(text)
+
+    digest = json.loads((folder / "0.001/baseline-0.json").read_text())["weights_sha256"]
+    accuracy = json.loads((folder / "0.01/baseline-0.json").read_text())["test_accuracy"]
+    tamper("0.001/baseline-0.json", digest, digest[:-1] + ("0" if digest[-1] != "0" else "1"))
+    tamper("0.01/baseline-0.json", r'("test_accuracy": )[\d.]+', rf"\g<1>{accuracy + 0.01}")
+    truncated = folder / "0.01/baseline-1.json"
+    truncated.write_bytes(truncated.read_bytes()[:-20])
+    result = audit(audited, ALL)
+    assert result.returncode != 0
+    assert "metrics/replicates/0.001/baseline-0.json: different: weights_sha256\n" in result.stdout
+    assert "metrics/replicates/0.01/baseline-0.json: different: test_accuracy\n" in result.stdout
+    assert "metrics/replicates/0.01/baseline-1.json: different: the whole file\n" in result.stdout
+    assert "metrics/replicates/0.001/baseline-1.json: equal\n" in result.stdout
+    assert "3 of 4 replicates differ from what this code computes." in result.stderr
+
+
+@pytest.mark.parametrize("count", ["0", "two"])
+def test_an_invalid_number_of_replicates_is_reported(count: str, replicated_project: Project) -> None:
+    result = audit(replicated_project, count)
+    assert result.returncode != 0
+    assert f"argument N: '{count}' is not a whole number of at least 1" in result.stderr
+
+
+def test_a_missing_replicate_is_reported(replicated: Project) -> None:
+    for path in replicated.root.glob("metrics/replicates/*/*.json"):
+        path.unlink()
+    result = audit(replicated, 1)
+    assert result.returncode != 0
+    assert re.search(r"metrics/replicates/\S+\.json: No such file or directory\. Run `make replicate`", result.stderr)
+
+
+def test_every_committed_replicate_has_its_planned_path() -> None:
+    for path in (ROOT / "metrics/replicates").glob("*/*.json"):
+        content = json.loads(path.read_text())
+        name = Name(content["technique"], content["seed"], content["learning_rate"])
+        assert ROOT / name.path == path

@@ -1,0 +1,125 @@
+"""Replicates and their analysis, through the real commands on the small data set."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from replication.analysis.results import unpacked
+from tests.project import Command, Project
+from tests.replication.replicates import NAMES, TECHNIQUES, computed, outdated, read, replicate
+
+
+def test_every_replicate_is_computed_and_analysed(replicated_project: Project) -> None:
+    assert computed(replicated_project) == NAMES
+    result = json.loads(replicated_project.read("metrics/replication.json"))
+    rows = {row["technique"]: row for row in result["results"] if row["learning_rate"] == 0.01}
+    for technique in TECHNIQUES:
+        values = [100 * read(replicated_project, f"0.01/{technique}-{seed}")["test_accuracy"] for seed in (0, 1)]
+        assert rows[technique]["test_accuracy"]["mean"] == pytest.approx(np.mean(values))
+        assert rows[technique]["test_accuracy"]["n"] == 2
+    accuracies = (rows[technique]["test_accuracy"]["mean"] for technique in ("dropout", "baseline"))
+    assert rows["dropout"]["against_baseline"]["difference"] == pytest.approx(np.subtract(*accuracies))
+    assert rows["baseline"]["against_baseline"] is None
+    table = pd.read_csv(replicated_project.root / "metrics/replication.csv")
+    means = [row["test_accuracy"]["mean"] for row in result["results"]]
+    assert table["test_accuracy.mean"].tolist() == pytest.approx(means, rel=1e-5)
+    assert "| dropout" in replicated_project.read("metrics/replication.md").decode()
+    figures = {path.stem for path in replicated_project.root.glob("metrics/replication/*.png")}
+    assert figures == {"accuracy", "differences", "curves"}
+
+
+def test_the_replicate_of_the_studys_seed_equals_the_study(replicated_project: Project) -> None:
+    for technique in TECHNIQUES:
+        replicate = read(replicated_project, f"0.01/{technique}-0")
+        model = torch.load(replicated_project.root / f"models/{technique}.pt", weights_only=True)
+        metrics = json.loads(replicated_project.read(f"metrics/evaluation/{technique}.json"))
+        assert replicate["weights_sha256"] == model["weights_sha256"]
+        assert replicate["test_accuracy"] == metrics["test_accuracy"]
+        predictions = pd.read_csv(replicated_project.root / f"metrics/predictions/{technique}.csv")
+        correct = unpacked(replicate["test_correct"], replicate["test_images"])
+        assert correct.tolist() == (predictions["label"] == predictions["predicted"]).tolist()
+        assert read(replicated_project, f"0.01/{technique}-1")["weights_sha256"] != model["weights_sha256"]
+
+
+def test_the_seed_also_draws_the_validation_split(replicated_project: Project) -> None:
+    # Few epochs on few images: with the same validation images, some losses would be nearly equal.
+    losses = [read(replicated_project, f"0.01/baseline-{seed}")["validation_losses"] for seed in (0, 1)]
+    assert not set(losses[0]) & set(losses[1])
+
+
+def test_a_clone_without_a_cache_is_up_to_date(replicated_project: Project, tmp_path: Path) -> None:
+    replicated_project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.run("dvc", "--cd", "replication", "status", "--quiet", "replicate", "control", "analyse")
+    assert "0 replicates to compute" in replicate(clone)
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_an_added_seed_computes_only_its_replicates(replicated: Project) -> None:
+    before = replicated.files("metrics/replicates/*/*.json")
+    replicated.change_plan(seeds=[0, 1, 7])
+    assert "2 replicates to compute" in replicate(replicated)
+    assert computed(replicated) == sorted([*NAMES, "0.01/baseline-7", "0.01/dropout-7"])
+    after = replicated.files("metrics/replicates/*/*.json")
+    assert {path: after[path] for path in before} == before
+    rows = json.loads(replicated.read("metrics/replication.json"))["results"]
+    assert [(row["learning_rate"], row["test_accuracy"]["n"]) for row in rows] == [
+        (0.001, 2), (0.001, 2), (0.01, 3), (0.01, 3)
+    ]  # fmt: skip
+
+
+def test_only_settings_that_affect_replicates_outdate_them(replicated: Project) -> None:
+    replicated.change_params(lambda params: params["train"].update(seed=5, learning_rate=0.5))
+    replicated.change_params(lambda params: params["data"].update(split_seed=5))
+    assert outdated(replicated) == set()
+    replicated.change_params(lambda params: params["techniques"]["dropout"].update(dropout=0.4))
+    assert outdated(replicated) == {f"{stage}@dropout-{seed}" for stage in ("replicate", "control") for seed in (0, 1)}
+    replicated.change_params(lambda params: params["train"].update(epochs=4))
+    assert "replicate@baseline-0" in outdated(replicated)
+
+
+def test_killed_replication_resumes_with_the_same_bytes(replicated: Project) -> None:
+    expected = replicated.files("metrics/replicates/*/*.json", "metrics/replication.*")
+    for path in replicated.root.glob("metrics/replicates/*/*.json"):
+        path.unlink()
+    (replicated.root / "replication/dvc.lock").unlink()
+    shutil.rmtree(replicated.root / ".dvc/cache")  # so that nothing is restored
+    replicated.call_environment_ready()
+    killed = Command(replicated, "make", "replicate")
+    while not computed(replicated):
+        assert killed.running(), killed.printed()
+        time.sleep(0.05)
+    killed.kill()
+    orphaned = Command(replicated, "make", "replicate")
+    while len(computed(replicated)) < 2:
+        assert orphaned.running(), orphaned.printed()
+        time.sleep(0.05)
+    orphaned.process.kill()
+    last = Command(replicated, "make", "replicate")
+    assert last.process.wait(timeout=300) == 0, last.printed()
+    assert "Another 'make replicate' is running" in last.printed()
+    assert replicated.files("metrics/replicates/*/*.json", "metrics/replication.*") == expected
+
+
+def test_a_diverged_run_is_a_result_and_is_counted(replicated: Project) -> None:
+    replicated.change_plan(techniques=["baseline"], learning_rate=1e6)
+    assert "2 replicates to compute" in replicate(replicated)
+    assert "diverged" in read(replicated, "1000000.0/baseline-0")["failure"]
+    rows = json.loads(replicated.read("metrics/replication.json"))["results"]
+    assert [row["failures"] for row in rows] == [0, 2]
+    assert "2 diverged" in replicated.read("metrics/replication.md").decode()
+
+
+def test_a_failing_replicate_is_reported_with_its_reason(replicated: Project) -> None:
+    replicated.change_plan(techniques=["baseline", "dropout", "nosuch"])
+    result = replicated.run(sys.executable, "-m", "replication.run", "2", check=False)
+    assert result.returncode != 0
+    assert "nosuch" in result.stderr
+    assert "Traceback" not in result.stderr
