@@ -56,22 +56,26 @@ def torch_results(model: LeNet5, indices: Tensor, labels: Tensor = LABELS) -> di
 
 def native_results(model: LeNet5, indices: Tensor, labels: Tensor = LABELS) -> dict[str, Tensor]:
     """Return logits and gradients by the native backend. The model's running averages move."""
+    return network_results(NativeNetwork(model), indices, labels)
+
+
+def network_results(network: NativeNetwork, indices: Tensor, labels: Tensor = LABELS) -> dict[str, Tensor]:
+    """Return logits and gradients by a network of the native backend."""
     torch.manual_seed(1)
-    network = NativeNetwork(model)
     logits = network(images(), indices)
     F.cross_entropy(logits, labels[indices]).backward()
     assert network.vector.grad is not None
-    names = [name for name, _ in model.named_parameters()]
+    names = [name for name, _ in network.model.named_parameters()]
     return {"logits": logits.detach(), **dict(zip(names, network.views(network.vector.grad), strict=True))}
 
 
-def step_bytes(
-    library: ctypes.CDLL, technique: dict[str, float], batch: int, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, bytes]:
-    """Return everything that a training step and then inference compute with a compiled library, by name."""
+def step_bytes(library: ctypes.CDLL, model: LeNet5, batch: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Return everything that a training step and then inference compute with a compiled library, by name. The model's
+    running averages move."""
     monkeypatch.setattr(native, "library", lambda: native.with_signatures(library))
-    model = new_model(technique)
-    results = native_results(model, pick(batch))
+    network = NativeNetwork(model)
+    results = network_results(network, pick(batch))
+    results["statistics"] = network.statistics
     results |= dict(model.named_buffers())  # the running averages
     model.eval()
     results["inference"] = NativeNetwork(model)(images(), pick(batch))

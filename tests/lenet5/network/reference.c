@@ -1,178 +1,199 @@
 /* The training step and inference of LeNet-5 in plain loops over images x channels x rows x
  * columns: the readable definition of what the native backend's fast kernels compute, byte for
- * byte. Compile with -ffp-contract=off and -I naming the folder of sizes.h.
- *
- * A float32 sum depends on its order, which is the same for every layout and vector width:
- * - fmaf adds every product with a single rounding.
+ * byte. Compile with -ffp-contract=off. The order of sums, with fmaf for products, is part of it:
  * - An output of a convolution starts at the bias and adds, for each input channel and each row of
- *   the kernel, the products along that row.
- * - A dense layer adds partial sums of 32 products, each of which starts at zero.
+ *   the kernel, the products along that row; the gradient at an input adds, for each output channel
+ *   and each row of the kernel, the products along a row of outputs.
+ * - In a dense layer, both add partial sums of 32 products, each of which starts at zero.
  * - The gradient of a convolution's weight or bias sums over each image (in C1, over each pair of
  *   rows), adds that to one of 16 lanes, image i to lane i % 16, and joins the lanes in a tree.
  *   So does that of a dense layer's bias; that of its weight adds one image after another.
- * - Batch statistics sum rows in float32; then images, groups of 16 and the batch in float64. */
+ * - Batch normalisation sums each row (backward, each row of 2 x 2 windows) in float32; then, in
+ *   float64, images, groups of 16 and the batch; in C5's backward pass, lanes and the batch. */
 
-#include <assert.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
 
-#include "reference_convolution.h"
-#include "reference_layers.h"
+#include "sizes.h"
 
-#define EXPORT __attribute__((visibility("default")))
+#define FOR(i, count) for (int i = 0; i < (count); i++)
+#define FOR2(i, I, j, J) FOR(i, I) FOR(j, J)
+#define FOR3(i, I, j, J, k, K) FOR2(i, I, j, J) FOR(k, K)
+#define FOR4(i, I, j, J, k, K, l, L) FOR2(i, I, j, J) FOR2(k, K, l, L)
 
-static float pixels[MAX_BATCH * PIXELS], s2[MAX_BATCH * S2_SIZE], s4[MAX_BATCH * S4_SIZE];
-static float c5_y[MAX_BATCH * C5_UNITS], f6_y[MAX_BATCH * F6_UNITS];
-static float ds2[MAX_BATCH * S2_SIZE], ds4[MAX_BATCH * S4_SIZE];
-static float dc5[MAX_BATCH * C5_UNITS], df6[MAX_BATCH * F6_UNITS];
+enum { C1, C3, C5, F6, OUTPUT, LAYERS, NORMS = 3 };
+enum { BATCH = 80, WIDTH = C5_UNITS, SIDE = IMAGE_SIDE, LANES = 16, PARTIAL_SUM = 32 };
 
-/* in, out, side, band, x, y, dx, dy */
-static Layer c1 = {1, C1_CHANNELS, C1_SIDE, 2, pixels, s2, NULL, ds2};
-static Layer c3 = {C1_CHANNELS, C3_CHANNELS, C3_SIDE, C3_SIDE, s2, s4, ds2, ds4};
-static Layer c5 = {S4_SIZE, C5_UNITS, 1, 1, s4, c5_y, ds4, dc5};
-static Layer f6 = {C5_UNITS, F6_UNITS, 1, 1, c5_y, f6_y, dc5, df6};
-static Layer output = {F6_UNITS, CLASSES, 1, 1, f6_y, NULL, df6, NULL};
-static Layer *const layers[] = {&c1, &c3, &c5, &f6, &output};
+/* Sizes of x and z (below). A dense layer is a convolution with a single output position. */
+static const int inputs[LAYERS] = {1, C1_CHANNELS, C3_CHANNELS, C5_UNITS, F6_UNITS};
+static const int input_sides[LAYERS] = {IMAGE_SIDE, S2_SIDE, S4_SIDE, 1, 1};
+static const int outputs[LAYERS] = {C1_CHANNELS, C3_CHANNELS, C5_UNITS, F6_UNITS, CLASSES};
+static const int sides[LAYERS] = {C1_SIDE, C3_SIDE, 1, 1, 1};
+static const int kernels[LAYERS] = {KERNEL, KERNEL, KERNEL, 1, 1};
+static const int windows[LAYERS] = {2, 2, 1, 1, 1};     /* of pooling */
+static const int bands[LAYERS] = {2, C3_SIDE, 1, 1, 1}; /* rows per sum in gradients of weights */
 
-static float *take(float **memory, int size) {
-    float *taken = *memory;
-    *memory += size;
-    return taken;
-}
+/* For each layer, z = weight x + bias, less its mean if batch normalisation follows, and the next
+ * layer's x: ReLU, averaged over windows, times noise, which holds dropout's factors or ones. d_z
+ * is the gradient at z. The caller sets x[C1], the parameters, noise and d_z[OUTPUT]. Statistics
+ * are mean and unbiased variance. Each array has room for the widest layer. */
+typedef float Maps[BATCH][WIDTH][SIDE][SIDE];
+Maps x[LAYERS], d_x[LAYERS], z[LAYERS], d_z[LAYERS];
+float weight[LAYERS][WIDTH][WIDTH][KERNEL][KERNEL], d_weight[LAYERS][WIDTH][WIDTH][KERNEL][KERNEL];
+float bias[LAYERS][WIDTH], norm_weight[NORMS][WIDTH], norm_bias[NORMS][WIDTH];
+float d_bias[LAYERS][WIDTH], d_norm_weight[NORMS][WIDTH], d_norm_bias[NORMS][WIDTH];
+float noise[LAYERS][BATCH][WIDTH], statistics[NORMS][2][WIDTH];
+static float inverse[NORMS][WIDTH], scale[NORMS][WIDTH];
+static bool normalised[LAYERS];
 
-/* Finds a layer's parameters, or their gradients, at the front of a vector. */
-static Parameters take_parameters(float **vector, const Layer *l) {
-    const bool convolution = l->side > 1;
-    Parameters p = {0};
-    p.weight = take(vector, l->out * l->in * (convolution ? TAPS : 1));
-    p.bias = take(vector, l->out);
-    if (l->batch_norm) {
-        p.gamma = take(vector, l->out);
-        p.beta = take(vector, l->out);
+typedef struct {
+    float total, part;
+    int products;
+} Sum;
+
+static void add_product(Sum *sum, int l, float a, float b) {
+    if (l >= C5 && sum->products++ % PARTIAL_SUM == 0) {
+        sum->total += sum->part;
+        sum->part = 0.0f;
     }
-    return p;
+    sum->part = fmaf(a, b, sum->part);
 }
 
-static bool set_pixels(
-    int64_t batch,
-    int64_t image_count,
-    const uint8_t *images,
-    const int64_t *indices
-) {
-    assert(batch <= MAX_BATCH);
-    FOR (i, batch) {
-        if (indices[i] < 0 || indices[i] >= image_count) return false;
-        FOR (pixel, PIXELS) {
-            pixels[i * PIXELS + pixel] = images[indices[i] * PIXELS + pixel] / 255.0f;
+static void convolve(int n, int l) {
+    FOR4(image, n, o, outputs[l], row, sides[l], column, sides[l]) {
+        Sum sum = {.part = bias[l][o]};
+        FOR3(i, inputs[l], ky, kernels[l], kx, kernels[l]) {
+            add_product(&sum, l, weight[l][o][i][ky][kx], x[l][image][i][row + ky][column + kx]);
+        }
+        z[l][image][o][row][column] = sum.total + sum.part;
+    }
+}
+
+static void input_gradient(int n, int l) {
+    FOR4(image, n, i, inputs[l], row, input_sides[l], column, input_sides[l]) {
+        Sum sum = {0};
+        FOR3(o, outputs[l], ky, kernels[l], z_column, sides[l]) {
+            const int z_row = row - ky, kx = column - z_column;
+            if (z_row < 0 || z_row >= sides[l] || kx < 0 || kx >= kernels[l]) continue;
+            add_product(&sum, l, weight[l][o][i][ky][kx], d_z[l][image][o][z_row][z_column]);
+        }
+        d_x[l][image][i][row][column] = sum.total + sum.part;
+    }
+}
+
+static float join(float lanes[LANES]) {
+    for (int half = LANES / 2; half > 0; half /= 2)
+        FOR(lane, half) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+static void weight_and_bias_gradient(int n, int l) {
+    FOR4(o, outputs[l], i, inputs[l], ky, kernels[l], kx, kernels[l]) {
+        float sum = 0.0f, lanes[LANES] = {0}, bias_lanes[LANES] = {0};
+        FOR2(image, n, band, sides[l] / bands[l]) {
+            float bias_sum = 0.0f;
+            if (l < C5) sum = 0.0f;
+            FOR2(r, bands[l], column, sides[l]) {
+                const int row = band * bands[l] + r;
+                const float gradient = d_z[l][image][o][row][column];
+                sum = fmaf(gradient, x[l][image][i][row + ky][column + kx], sum);
+                bias_sum += gradient;
+            }
+            lanes[image % LANES] += sum;
+            bias_lanes[image % LANES] += bias_sum;
+        }
+        d_weight[l][o][i][ky][kx] = l < C5 ? join(lanes) : sum;
+        d_bias[l][o] = normalised[l] ? 0.0f : join(bias_lanes);
+    }
+}
+
+/* The sum over the batch of a channel of a or, unless b is NULL, of a times b */
+static double channel_sum(int n, int l, int c, Maps a, Maps b, bool backward) {
+    const int window = backward ? windows[l] : 1;
+    double image_sums[BATCH] = {0}, parts[LANES] = {0}, total = 0.0;
+    FOR2(image, n, band, sides[l] / window) {
+        float sum = 0.0f;
+        FOR3(position, sides[l] / window, i, window, j, window) {
+            const int row = band * window + i, column = position * window + j;
+            sum = fmaf(a[image][c][row][column], b ? b[image][c][row][column] : 1.0f, sum);
+        }
+        image_sums[image] += (double)sum;
+    }
+    FOR(image, n) parts[backward && l == C5 ? image % LANES : image / LANES] += image_sums[image];
+    FOR(part, LANES) total += parts[part];
+    return total;
+}
+
+static void normalise(int n, int l) {
+    const double count = (double)n * sides[l] * sides[l];
+    FOR(c, outputs[l]) {
+        const float mean = (float)(channel_sum(n, l, c, z[l], NULL, false) / count);
+        FOR3(image, n, row, sides[l], column, sides[l]) z[l][image][c][row][column] -= mean;
+        const double squares = channel_sum(n, l, c, z[l], z[l], false);
+        statistics[l][0][c] = mean;
+        statistics[l][1][c] = (float)(squares / (count - 1.0));
+        inverse[l][c] = (float)(1.0 / sqrt(squares / count + 1e-5));
+        scale[l][c] = norm_weight[l][c] * inverse[l][c];
+    }
+}
+
+static void normalise_backward(int n, int l) {
+    const double count = (double)n * sides[l] * sides[l];
+    FOR(c, outputs[l]) {
+        const double sum = channel_sum(n, l, c, d_z[l], NULL, true);
+        const double product = channel_sum(n, l, c, d_z[l], z[l], true) * inverse[l][c];
+        d_norm_bias[l][c] = (float)sum;
+        d_norm_weight[l][c] = (float)product;
+        /* C1 and C3 divide the sums after they are rounded to float32. */
+        const float mean = (float)((l == C5 ? sum : d_norm_bias[l][c]) / count);
+        const float mean_product = (float)((l == C5 ? product : d_norm_weight[l][c]) / count);
+        const float slope = -scale[l][c] * inverse[l][c] * mean_product;
+        FOR3(image, n, row, sides[l], column, sides[l]) {
+            float *gradient = &d_z[l][image][c][row][column];
+            *gradient = fmaf(z[l][image][c][row][column], slope, (*gradient - mean) * scale[l][c]);
         }
     }
-    return true;
 }
 
-static void set_parameters(float *parameters, bool batch_norm) {
-    FOR (i, 5) {
-        layers[i]->batch_norm = batch_norm && i < 3;
-        layers[i]->p = take_parameters(&parameters, layers[i]);
+static float relu(int l, int image, int c, int row, int column) {
+    float value = z[l][image][c][row][column];
+    if (normalised[l]) value = fmaf(value, scale[l][c], norm_bias[l][c]);
+    return value <= 0.0f ? 0.0f : value; /* NaN passes */
+}
+
+static void activate(int n, int l) {
+    const int window = windows[l], side = input_sides[l + 1];
+    FOR4(image, n, c, outputs[l], row, side, column, side) {
+        float sum = 0.0f;
+        FOR2(i, window, j, window) sum += relu(l, image, c, row * window + i, column * window + j);
+        x[l + 1][image][c][row][column] = sum / (float)(window * window) * noise[l][image][c];
     }
 }
 
-static void set_noise(int n, Layer *l, const float *noise) {
-    FOR (i, n * l->out) l->noise[i] = noise ? noise[i] : 1.0f;
-}
-
-static void forward(int n, float *logits) {
-    convolve(n, &c1);
-    batch_statistics(n, &c1);
-    pool(n, &c1);
-    convolve(n, &c3);
-    batch_statistics(n, &c3);
-    pool(n, &c3);
-    dense(n, &c5);
-    batch_statistics(n, &c5);
-    activate(n, &c5);
-    dense(n, &f6);
-    activate(n, &f6);
-    dense(n, &output);
-    memcpy(logits, output.z, (size_t)n * CLASSES * sizeof(float));
-}
-
-/* ---- the interface of lenet5.c; activations are in static arrays, not in the workspace ---- */
-
-EXPORT const int64_t layer_outputs[5] = {C1_CHANNELS, C3_CHANNELS, C5_UNITS, F6_UNITS, CLASSES};
-EXPORT const int64_t statistics_width = WIDEST_NORM;
-
-EXPORT int64_t workspace_size(int64_t batch, bool batch_norm) {
-    (void)batch;
-    (void)batch_norm;
-    return 0;
-}
-
-EXPORT bool train_forward(
-    int64_t batch,
-    int64_t image_count,
-    const uint8_t *images,
-    const int64_t *indices,
-    bool batch_norm,
-    float *parameters,
-    const double epsilons[3],
-    const float *c5_noise,
-    const float *f6_noise,
-    float *workspace,
-    float statistics[3][2][WIDTH],
-    float *logits
-) {
-    (void)workspace;
-    if (!set_pixels(batch, image_count, images, indices)) return false;
-    set_parameters(parameters, batch_norm);
-    FOR (i, batch_norm ? 3 : 0) {
-        layers[i]->epsilon = epsilons[i];
-        layers[i]->statistics = statistics[i];
+static void activate_backward(int n, int l) {
+    const int window = windows[l];
+    FOR4(image, n, c, outputs[l], row, sides[l], column, sides[l]) {
+        const float gradient = d_x[l + 1][image][c][row / window][column / window];
+        const float passed = relu(l, image, c, row, column) <= 0.0f ? 0.0f : gradient;
+        d_z[l][image][c][row][column] = passed / (float)(window * window) * noise[l][image][c];
     }
-    set_noise((int)batch, &c5, c5_noise);
-    set_noise((int)batch, &f6, f6_noise);
-    forward((int)batch, logits);
-    return true;
 }
 
-EXPORT void train_backward(
-    int64_t batch,
-    bool batch_norm,
-    bool dropout,
-    float *parameters,
-    float *workspace,
-    const float *logits_gradient,
-    float *parameters_gradient
-) {
-    (void)batch_norm;
-    (void)dropout;
-    (void)parameters;
-    (void)workspace;
-    const int n = (int)batch;
-    FOR (i, 5) layers[i]->gradient = take_parameters(&parameters_gradient, layers[i]);
-    memcpy(output.dz, logits_gradient, (size_t)n * CLASSES * sizeof(float));
-    dense_backward(n, &output);
-    activate_backward(n, &f6);
-    dense_backward(n, &f6);
-    activate_backward(n, &c5);
-    dense_backward(n, &c5);
-    pool_backward(n, &c3);
-    convolve_backward(n, &c3);
-    pool_backward(n, &c1);
-    convolve_backward(n, &c1);
+void forward(int n, bool batch_norm) {
+    FOR(l, LAYERS) {
+        normalised[l] = batch_norm && l < NORMS;
+        convolve(n, l);
+        if (normalised[l]) normalise(n, l);
+        if (l < OUTPUT) activate(n, l);
+    }
 }
 
-EXPORT bool infer(
-    int64_t batch,
-    int64_t image_count,
-    const uint8_t *images,
-    const int64_t *indices,
-    float *parameters,
-    float *logits
-) {
-    if (!set_pixels(batch, image_count, images, indices)) return false;
-    const bool batch_norm = false;
-    const float *no_noise = NULL;
-    set_parameters(parameters, batch_norm);
-    set_noise((int)batch, &c5, no_noise);
-    set_noise((int)batch, &f6, no_noise);
-    forward((int)batch, logits);
-    return true;
+void backward(int n) {
+    for (int l = OUTPUT; l >= 0; l--) {
+        if (l < OUTPUT) activate_backward(n, l);
+        if (normalised[l]) normalise_backward(n, l);
+        weight_and_bias_gradient(n, l);
+        if (l > 0) input_gradient(n, l);
+    }
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lenet5.network.native import build
-from tests.lenet5.network.native_models import COMPILERS, TECHNIQUES, step_bytes
+from tests.lenet5.network.native_models import COMPILERS, TECHNIQUES, new_model, pick, step_bytes
+from tests.lenet5.network.reference import Reference
 
 HERE = Path(__file__).parent
 INCLUDE = f"-I{build.MAIN.parent}"
@@ -30,32 +31,32 @@ def test_bytes_depend_on_neither_compiler_nor_vectors(
     build.compile_library(command, flags, build.MAIN, tmp_path / "library.so")
     library, installed = ctypes.CDLL(str(tmp_path / "library.so")), ctypes.CDLL(str(build.build()))
     for technique in (TECHNIQUES[0], TECHNIQUES[3]):
-        results = step_bytes(library, technique, 71, monkeypatch)
-        assert results == step_bytes(installed, technique, 71, monkeypatch)
-        assert results == step_bytes(library, technique, 71, monkeypatch), "a second run gives other bytes"
+        results = step_bytes(library, new_model(technique), 71, monkeypatch)
+        assert results == step_bytes(installed, new_model(technique), 71, monkeypatch)
+        again = step_bytes(library, new_model(technique), 71, monkeypatch)
+        assert results == again, "a second run gives other bytes"
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """The plain loops of reference.c, compiled."""
-    command = next(iter(COMPILERS.values()))
-    library = tmp_path_factory.mktemp("reference") / "reference.so"
-    flags = [*build.FLAGS, "-O2", INCLUDE, *build.target_flags(command, build.processor_level())]
-    build.compile_library(command, flags, HERE / "reference.c", library)
-    return ctypes.CDLL(str(library))
+@pytest.fixture(scope="module", params=COMPILERS)
+def reference(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """Return reference.c, compiled with each compiler."""
+    return Reference(COMPILERS[request.param], tmp_path_factory.mktemp("reference"))
 
 
 @pytest.mark.parametrize("batch", [1, 7, 16, 63, 64, 65, 71])
 @pytest.mark.parametrize("technique", TECHNIQUES, ids=str)
 def test_plain_loops_compute_the_same_bytes(
-    technique: dict[str, float], batch: int, reference: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch
+    technique: dict[str, float], batch: int, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "batch_norm" in technique and batch == 1:
         pytest.skip("batch normalisation needs two images")
-    installed = ctypes.CDLL(str(build.build()))
-    expected = step_bytes(reference, technique, batch, monkeypatch)
-    for name, value in step_bytes(installed, technique, batch, monkeypatch).items():
-        assert value == expected[name], name
+    model = new_model(technique)
+    results = step_bytes(ctypes.CDLL(str(build.build())), model, batch, monkeypatch)
+    expected = reference.step(model, pick(batch))
+    expected["inference"] = reference.inference(model, pick(batch))
+    assert results.keys() - dict(model.named_buffers()).keys() == expected.keys()
+    for name, value in expected.items():
+        assert results[name] == value.numpy().tobytes(), name
 
 
 def driver_hash(program: Path, command: list[str], flags: list[str], *emulator: str) -> str:
