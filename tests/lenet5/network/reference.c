@@ -1,6 +1,5 @@
-/* The training step and inference of LeNet-5 in plain loops over images x channels x rows x
- * columns: the readable definition of what the native backend's fast kernels compute, byte for
- * byte. Compile with -ffp-contract=off. The order of sums, with fmaf for products, is part of it:
+/* The training step and inference of LeNet-5 in plain loops: the readable definition of what the
+ * native kernels compute, byte for byte (with -ffp-contract=off). The order of sums is part of it:
  * - An output of a convolution starts at the bias and adds, for each input channel and each row of
  *   the kernel, the products along that row; the gradient at an input adds, for each output channel
  *   and each row of the kernel, the products along a row of outputs.
@@ -83,8 +82,9 @@ static void input_gradient(int n, int l) {
 }
 
 static float join(float lanes[LANES]) {
-    for (int half = LANES / 2; half > 0; half /= 2)
+    for (int half = LANES / 2; half > 0; half /= 2) {
         FOR(lane, half) lanes[lane] += lanes[lane + half];
+    }
     return lanes[0];
 }
 
