@@ -26,7 +26,8 @@ def put_other_data_set(project: Project) -> None:
 
     def change(params: Any) -> None:
         params["data"]["sha256"].update(sha256)
-        params["exercise"].clear()
+        params["exercise"] = {}
+        del params["techniques"]["dropout"], params["techniques"]["weight_decay"]  # two are enough here
 
     project.change_params(change)
     module = project.root / "lenet5/data/dataset.py"
@@ -43,7 +44,7 @@ def test_another_data_set_with_seven_classes_is_three_edits(new_project: Project
         metrics = json.loads(project.read(f"metrics/evaluation/{technique}.json"))
         assert [each["class"] for each in metrics["test_accuracy_by_class"]] == list("abcdefg")
         assert metrics["parameters"] in (61_706 - 3 * 85, 61_990 - 3 * 85)
-        assert metrics["test_accuracy"] > 0.5
+        assert metrics["test_accuracy"] > 2 / CLASSES
         assert len(pd.read_csv(project.root / f"metrics/confusion/{technique}.csv")) == CLASSES**2
 
 

@@ -42,14 +42,14 @@ CHANGES = {
     "Adam's epsilon": ("lenet5/training/optimizer.py", r'"fused": True', '"fused": True, "eps": 1e-7', TECHNIQUES),
     "the order of the dropout masks": (
         "lenet5/network/native/__init__.py",
-        r"(\[.*) for n in \(120, 84\) if dropout\]",
-        r"\1 for n in (84, 120) if dropout][::-1]",
+        r"for n in layers\]",
+        "for n in layers[::-1]][::-1]",
         ("dropout",),
     ),
     "the order of the sums in a convolution": (
         "lenet5/network/native/convolution.h",
-        r"for \(int in = 0; in < in_channels; in\+\+\)",
-        "for (int in = in_channels - 1; in >= 0; in--)",
+        r"for \(int channel = 0; channel < in\.channels; channel\+\+\)",
+        "for (int channel = in.channels - 1; channel >= 0; channel--)",
         TECHNIQUES,
     ),
 }
