@@ -1,9 +1,28 @@
-"""The comparison of techniques with the baseline."""
+"""The comparison of techniques with the baseline, on small examples and on the study's own replicates."""
+
+import json
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pytest
 
-from replication.analyse import against_baseline, verdict
-from replication.analysis.results import Replicates, packed
+from lenet5.report.tables import markdown
+from lenet5.support.params import load_params
+from replication.analyse import (
+    HEADER,
+    against_baseline,
+    analyse,
+    cells,
+    flat,
+    overview,
+    preferred_rates,
+    verdict,
+)
+from replication.analysis.results import Replicates, load_plan, packed, read_replicates
+from tests.conftest import ROOT
+
+COMMITTED: dict[str, Any] = json.loads((ROOT / "metrics/replication.json").read_text())
 
 
 def replicates(correct: list[list[bool]], first_seed: int = 0) -> Replicates:
@@ -41,3 +60,52 @@ def test_the_verdict_follows_the_plan() -> None:
     assert verdict(0.01, -0.5, None) == "hurts"
     assert verdict(0.5, 0.01, 0.001) == "no difference"
     assert verdict(0.5, 0.01, 0.5) == "open"
+
+
+def with_differences(*differences: int) -> Replicates:
+    """Return replicates that classify so many more of 100 images correctly than `BASELINE` does."""
+    return replicates([[image < 50 + difference for image in range(100)] for difference in differences])
+
+
+BASELINE = with_differences(*[0] * 9)
+# The raw p-values are the shares of the 512 sign patterns of 1 to 9 whose negative numbers have at most this sum.
+P_02 = with_differences(1, 2, -3, 4, 5, 6, 7, 8, 9)
+P_03 = with_differences(1, 2, 3, -4, 5, 6, 7, 8, 9)
+P_04 = with_differences(1, 2, 3, 4, -5, 6, 7, 8, 9)
+
+
+def test_p_values_of_02_03_and_04_stay_open_after_correction() -> None:
+    results = against_baseline({"baseline": BASELINE, "b": P_03, "c": P_02, "d": P_04}, margin=0.2)
+    raw = {name: result["sign_flip_p"] for name, result in results.items()}
+    assert raw == {"b": 14 / 512, "c": 10 / 512, "d": 20 / 512}
+    assert [result["sign_flip_p_holm"] for result in results.values()] == pytest.approx([30 / 512] * 3)
+    assert [result["verdict"] for result in results.values()] == ["open"] * 3
+
+
+def test_each_technique_gets_its_own_corrected_p_value() -> None:
+    certain = with_differences(*range(-9, 0))
+    results = against_baseline({"baseline": BASELINE, "certain": certain, "d": P_04, "c": P_02}, margin=0.2)
+    corrected = {name: result["sign_flip_p_holm"] for name, result in results.items()}
+    assert corrected == pytest.approx({"certain": 3 * 2 / 512, "d": 20 / 512, "c": 2 * 10 / 512})
+    assert [result["verdict"] for result in results.values()] == ["hurts", "helps", "helps"]
+
+
+def test_the_committed_analysis_is_that_of_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    plan = load_plan()
+    found = read_replicates(plan)
+    assert COMMITTED["plan"] == plan.model_dump()
+    assert COMMITTED["preferred_by_validation"] == preferred_rates(found)
+    rows = analyse(found, plan, load_params().exercise)
+    for row, committed in zip(rows, COMMITTED["results"], strict=True):
+        assert row.keys() == committed.keys()
+        assert dict(flat(row)) == pytest.approx(dict(flat(committed)), abs=1e-5)
+
+
+def test_the_committed_tables_show_the_committed_analysis() -> None:
+    rows = COMMITTED["results"]
+    assert (ROOT / "metrics/replication.md").read_text() == markdown(HEADER, [cells(row) for row in rows])
+    assert (ROOT / "metrics/replication/overview.md").read_text() == overview(rows)
+    table = pd.read_csv(ROOT / "metrics/replication.csv")
+    for (_, line), row in zip(table.iterrows(), rows, strict=True):
+        assert line.dropna().to_dict() == pytest.approx(dict(flat(row)), abs=1e-4)  # six digits
