@@ -8,7 +8,6 @@ from lenet5.support.process import set_up
 set_up()
 
 import argparse
-import json
 import os
 import random
 import re
@@ -23,7 +22,7 @@ from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
 from lenet5.support.paths import RAW
-from replication.analysis.results import REPLICATES, Plan, load_plan
+from replication.analysis.results import Plan, load_plan, path_of, read_replicate
 
 
 class Name(NamedTuple):
@@ -35,7 +34,7 @@ class Name(NamedTuple):
 
     @property
     def path(self) -> Path:
-        return REPLICATES / str(self.learning_rate) / f"{self.technique}-{self.seed}.json"
+        return path_of(*self)
 
 
 def planned(plan: Plan) -> list[Name]:
@@ -48,37 +47,33 @@ def planned(plan: Plan) -> list[Name]:
     ]
 
 
-def recompute(name: Name, folder: Path) -> Any:
+def recompute(name: Name, folder: Path) -> dict[str, Any]:
     """Return the content of a replicate, computed in `folder`, a copy of the project. Raises UserError on failure."""
     (folder / name.path).unlink(missing_ok=True)
     command = [sys.executable, "-m", "replication.replicate", *map(str, name)]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         raise UserError(f"{name.path}: computing it failed:\n{result.stderr.strip()}")
-    return json.loads((folder / name.path).read_text())
+    return read_replicate(folder / name.path)
 
 
-def differences(found: Any, expected: Any) -> list[str]:
-    """Return the names of the values in which a replicate's file differs from what was computed anew."""
-    if not isinstance(found, dict):
-        return ["the whole file"]
-    return sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
-
-
-def read(path: Path) -> Any:
-    """Return the content of a replicate's file, or None if it is not JSON. Raises UserError if it is missing."""
+def differences(path: Path, expected: dict[str, Any]) -> str:
+    """Return the names of the values in which a replicate's file differs from what was computed anew, or what is wrong
+    with the file."""
     try:
-        return json.loads(path.read_text())
-    except ValueError:
-        return None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Run `make replicate` to compute it.") from None
+        found = read_replicate(path)
+    except UserError as error:
+        return str(error).removeprefix(f"{path} is ")
+    names = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+    return f"different: {', '.join(names)}" if names else ""
 
 
 def main(count: int) -> None:
     names = planned(load_plan())
     chosen = random.sample(names, min(count, len(names)))
-    committed = {name: read(name.path) for name in chosen}
+    for name in chosen:
+        if not name.path.exists():
+            raise UserError(f"{name.path} is missing. Run `make replicate` to compute it.")
     print(f"Computing {len(chosen)} of {len(names)} replicates anew.", flush=True)
     # Once, since the replicates, which run side by side, would all download missing files.
     raw_files(RAW, load_params().data.sha256.model_dump(by_alias=True))
@@ -86,9 +81,9 @@ def main(count: int) -> None:
     with copies() as [folder], ThreadPoolExecutor(os.cpu_count()) as pool:
         link_raw_data(folder)
         for name, expected in zip(chosen, pool.map(lambda name: recompute(name, folder), chosen), strict=True):
-            changed = differences(committed[name], expected)
+            changed = differences(name.path, expected)
             different += bool(changed)
-            print(f"{name.path}: {'different: ' + ', '.join(changed) if changed else 'equal'}", flush=True)
+            print(f"{name.path}: {changed or 'equal'}", flush=True)
     if different:
         raise UserError(f"{different} of {len(chosen)} replicates differ from what this code computes.")
     print(f"All {len(chosen)} replicates are what this code computes, to the last digit.")

@@ -27,7 +27,7 @@ from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_o
 from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, build_network, train
 from lenet5.training.progress import Reporter
-from replication.analysis.results import REPLICATES, packed
+from replication.analysis.results import packed, path_of
 
 
 def data_of_seed(params: Params, seed: int) -> Data:
@@ -74,7 +74,7 @@ def main(technique: str, seed: int, learning_rate: float) -> None:
     with exclusive(run, identity(origin_of(settings, data))) as checkpoint:
         metrics = replicate(settings, data, checkpoint, reporter)
         content = {"technique": technique, "seed": seed, "learning_rate": learning_rate, **metrics}
-        write_json(REPLICATES / str(learning_rate) / f"{technique}-{seed}.json", content)
+        write_json(path_of(technique, seed, learning_rate), content)
         checkpoint.delete()
     reporter.close("diverged" if "failure" in metrics else f"test accuracy {100 * metrics['test_accuracy']:.2f} %")
 

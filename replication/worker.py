@@ -8,7 +8,8 @@ was computing, and the same command resumes that after its last epoch. A collect
 `cd replication && dvc repro --pull`.
 
 DVC's own commands share nothing here: if the results of a stage are in git (an `outs` with `cache: false`), `dvc repro`
-does not save them to the run cache and `dvc push` does not push them. It restores them like any others.
+does not save them to the run cache and `dvc push` does not push them. It restores them like any others, but compares no
+digest: so the worker reads what was restored, and computes it again if it is truncated or otherwise invalid.
 """
 
 from lenet5.support.process import set_up
@@ -19,12 +20,14 @@ import argparse
 import json
 import re
 import subprocess
+from pathlib import Path
 
 from dvc.exceptions import UploadError
 from dvc.parsing import JOIN
 from dvc.repo import Repo
 
 from lenet5.support.errors import UserError
+from replication.analysis.results import read_replicate
 from replication.run import PIPELINE, dvc
 
 FILE = PIPELINE / "dvc.yaml"
@@ -67,22 +70,49 @@ def check(repo: Repo, names: list[str]) -> None:
         raise UserError(f"DVC's default remote cannot be read; nothing was computed. Its error: {error}") from error
 
 
+def result_of(name: str) -> Path:
+    """Return the path of the file that a stage writes."""
+    with Repo() as repo:
+        (out,) = repo.stage.load_one(str(FILE), name).outs
+        return Path(out.fs_path).relative_to(Path.cwd())
+
+
 def share(name: str) -> None:
-    """Save the stage to the run cache and push it: the results first, so that no run refers to a missing result."""
+    """Save the stage to the run cache and push it: the results first, so that no run refers to a missing result.
+
+    DVC keeps an object that exists, so one that differs from the result, in the cache or on the remote, is deleted.
+    """
     with Repo() as repo:
         stage = repo.stage.load_one(str(FILE), name)
+        (out,) = stage.outs
+        for objects in (repo.cache.local, repo.cloud.get_remote_odb(command="push")):
+            path = objects.oid_to_path(out.hash_info.value)
+            if objects.fs.exists(path) and objects.fs.cat_file(path) != Path(out.fs_path).read_bytes():
+                objects.delete(out.hash_info.value)
         repo.stage_cache.save(stage)
-        results = {out.hash_info for out in stage.outs}
-        if repo.cloud.push(results).failed:
-            raise UploadError(len(results))
+        if repo.cloud.push({out.hash_info}).failed:
+            raise UploadError(1)
         repo.stage_cache.push(None)
 
 
+def reproduce(name: str, option: str) -> bool:
+    """Let DVC compute or restore the replicate. Return whether that succeeded."""
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", option, f"{FILE}:{name}"]
+    return subprocess.run(command, check=False).returncode == 0
+
+
 def compute(name: str) -> bool:
-    """Compute the replicate, unless the remote has it, and share it. Return whether that succeeded."""
-    command = ["dvc", "--wait-for-lock", "repro", "--single-item", "--pull", f"{FILE}:{name}"]
-    if subprocess.run(command, check=False).returncode:
+    """Compute the replicate, unless the remote has it intact, and share it. Return whether that succeeded."""
+    if not reproduce(name, "--pull"):
         return False
+    path = result_of(name)
+    try:
+        read_replicate(path)
+    except UserError as error:
+        print(f"{error}. It is deleted, and {name} is computed again.", flush=True)
+        path.unlink()
+        if not reproduce(name, "--force"):
+            return False
     try:
         share(name)
     except Exception as error:

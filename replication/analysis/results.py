@@ -2,21 +2,26 @@
 
 import base64
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 
 from lenet5.support.errors import UserError
-from lenet5.support.params import BASELINE
+from lenet5.support.params import BASELINE, Section, Sha256
 from lenet5.support.paths import METRICS
 
 REPLICATES = METRICS / "replicates"
 PLAN = Path("replication/params.yaml")
+REMEDY = (
+    "Run `make replicate` to compute it again or, if it came from a remote, `python -m replication.worker NAME` with "
+    "the name in brackets."
+)
 
 
 LearningRate = Annotated[float, Field(gt=0)]
@@ -48,6 +53,91 @@ def load_plan(path: Path = PLAN) -> Plan:
     if BASELINE not in plan.techniques:
         raise UserError(f"{path}: techniques has no {BASELINE}, with which every technique is compared; add it.")
     return plan
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Loss = Annotated[float, Field(ge=0)]
+
+
+class Failure(Section):
+    """The file of a replicate that diverged."""
+
+    technique: str
+    seed: int
+    learning_rate: float
+    failure: str
+
+
+class ClassAccuracy(Section):
+    name: str = Field(alias="class")
+    accuracy: Fraction
+
+
+class Metrics(Section):
+    """The file of any other replicate. Its values must agree with each other."""
+
+    technique: str
+    seed: int
+    learning_rate: float
+    train_loss: Loss
+    train_accuracy: Fraction
+    validation_loss: Loss
+    validation_accuracy: Fraction
+    test_loss: Loss
+    test_accuracy: Fraction
+    test_calibration_error: Fraction
+    test_accuracy_interval: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    test_accuracy_by_class: Annotated[list[ClassAccuracy], Field(min_length=1)]
+    chosen_epoch: int
+    parameters: Annotated[int, Field(ge=1)]
+    weights_sha256: Sha256
+    test_images: Annotated[int, Field(ge=1)]
+    test_correct: str
+    validation_losses: Annotated[list[Loss], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def predictions_have_the_accuracy(self) -> Self:
+        if len(base64.b64decode(self.test_correct, validate=True)) != math.ceil(self.test_images / 8):
+            raise ValueError("test_correct does not have one bit for each of test_images")
+        if unpacked(self.test_correct, self.test_images).sum() / self.test_images != self.test_accuracy:
+            raise ValueError("test_accuracy is not that of test_correct")
+        return self
+
+    @model_validator(mode="after")
+    def the_chosen_epoch_is_the_best(self) -> Self:
+        lowest = min(self.validation_losses)
+        if self.validation_losses.index(lowest) + 1 != self.chosen_epoch:
+            raise ValueError("chosen_epoch does not have the lowest of validation_losses")
+        # A GPU measures the losses of the epochs, a CPU that of the kept model.
+        if not math.isclose(self.validation_loss, lowest, rel_tol=1e-4):
+            raise ValueError("validation_loss is not that of chosen_epoch")
+        return self
+
+
+def path_of(technique: str, seed: int, learning_rate: float) -> Path:
+    """Return the path of a replicate's file."""
+    return REPLICATES / str(learning_rate) / f"{technique}-{seed}.json"
+
+
+def read_replicate(path: Path) -> dict[str, Any]:
+    """Return the content of a replicate's file. Raises UserError if it is missing, or invalid: not JSON, incomplete,
+    with values that contradict each other, or of another replicate."""
+    try:
+        content: Any = json.loads(path.read_bytes())
+        model = Failure if isinstance(content, dict) and "failure" in content else Metrics
+        replicate = model.model_validate(content)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        raise UserError(f"{path} is invalid: {place}{first['msg'].removeprefix('Value error, ')}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is invalid: it is not JSON ({error})") from None
+    own = path_of(replicate.technique, replicate.seed, replicate.learning_rate)
+    if path.parts[-2:] != own.parts[-2:]:
+        raise UserError(f"{path} is invalid: its content is that of {own}")
+    return dict(content)
 
 
 Outcome = Callable[[dict[str, Any]], float]
@@ -89,21 +179,20 @@ def unpacked(text: str, count: int) -> NDArray[np.bool_]:
 
 
 def read_replicates(plan: Plan) -> dict[float, dict[str, Replicates]]:
-    """Return the replicates by learning rate (the control first) and technique. Raises UserError if one is missing."""
-    try:
-        return {
-            part.learning_rate: {
-                technique: Replicates(
-                    [_read(REPLICATES / f"{part.learning_rate}/{technique}-{seed}.json") for seed in part.seeds]
-                )
-                for technique in plan.techniques
-            }
-            for part in (plan.control, plan)
-        }
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is missing. Run `make replicate` to compute it.") from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    replicate: dict[str, Any] = json.loads(path.read_text())
-    return replicate
+    """Return the replicates by learning rate (the control first) and technique. Raises UserError with one line for
+    each that is missing or invalid."""
+    mistakes = []
+    replicates: dict[float, dict[str, Replicates]] = {}
+    for stage, part in (("control", plan.control), ("replicate", plan)):
+        replicates[part.learning_rate] = {}
+        for technique in plan.techniques:
+            contents = []
+            for seed in part.seeds:
+                try:
+                    contents.append(read_replicate(path_of(technique, seed, part.learning_rate)))
+                except UserError as error:
+                    mistakes.append(f"{error} ({stage}@{technique}-{seed}).")
+            replicates[part.learning_rate][technique] = Replicates(contents)
+    if mistakes:
+        raise UserError("\n".join([*mistakes, REMEDY]))
+    return replicates

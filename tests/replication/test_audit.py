@@ -53,8 +53,10 @@ def test_an_audit_names_each_changed_file_and_value(audited: Project) -> None:
     result = audit(audited, ALL)
     assert result.returncode != 0
     assert "metrics/replicates/0.001/baseline-0.json: different: weights_sha256\n" in result.stdout
-    assert "metrics/replicates/0.01/baseline-0.json: different: test_accuracy\n" in result.stdout
-    assert "metrics/replicates/0.01/baseline-1.json: different: the whole file\n" in result.stdout
+    assert (
+        "metrics/replicates/0.01/baseline-0.json: invalid: test_accuracy is not that of test_correct\n" in result.stdout
+    )
+    assert "metrics/replicates/0.01/baseline-1.json: invalid: it is not JSON" in result.stdout
     assert "metrics/replicates/0.001/baseline-1.json: equal\n" in result.stdout
     assert "3 of 4 replicates differ from what this code computes." in result.stderr
 
@@ -71,7 +73,7 @@ def test_a_missing_replicate_is_reported(replicated: Project) -> None:
         path.unlink()
     result = audit(replicated, 1)
     assert result.returncode != 0
-    assert re.search(r"metrics/replicates/\S+\.json: No such file or directory\. Run `make replicate`", result.stderr)
+    assert re.search(r"metrics/replicates/\S+\.json is missing\. Run `make replicate`", result.stderr)
 
 
 def test_every_committed_replicate_has_its_planned_path() -> None:

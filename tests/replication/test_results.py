@@ -1,12 +1,16 @@
-"""The plan of the replication, and how a replicate stores its predictions."""
+"""The plan of the replication, and the files of the replicates."""
 
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lenet5.support.errors import UserError
-from replication.analysis.results import load_plan, packed, unpacked
+from replication.analysis.results import load_plan, packed, read_replicate, unpacked
 from tests.conftest import ROOT
 
 
@@ -27,3 +31,69 @@ def test_packed_and_unpacked_are_inverse() -> None:
     for count in (1, 8, 13, 100):
         correct = np.random.default_rng(count).random(count) < 0.8
         assert np.array_equal(unpacked(packed(correct), count), correct)
+
+
+REPLICATE = ROOT / "metrics/replicates/0.01/dropout-3.json"
+
+
+def test_every_committed_replicate_is_valid() -> None:
+    paths = sorted((ROOT / "metrics/replicates").glob("*/*.json"))
+    assert len(paths) == 80
+    for path in paths:
+        assert read_replicate(path) == json.loads(path.read_text())
+
+
+def test_the_file_of_a_diverged_replicate_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "0.01/dropout-3.json"
+    path.parent.mkdir()
+    content = {"technique": "dropout", "seed": 3, "learning_rate": 0.01, "failure": "the loss became nan in epoch 2"}
+    path.write_text(json.dumps(content))
+    assert read_replicate(path) == content
+
+
+INVALID: dict[str, Callable[[dict[str, Any]], object]] = {
+    "its content is that of .*0.01/dropout-4": lambda content: content.update(seed=4),
+    "its content is that of .*0.1/dropout-3": lambda content: content.update(learning_rate=0.1),
+    "its content is that of .*0.01/baseline-3": lambda content: content.update(technique="baseline"),
+    "test_loss: ": lambda content: content.pop("test_loss"),
+    "test_losses: ": lambda content: content.update(test_losses=0.3),
+    "train_loss: ": lambda content: content.update(train_loss=float("nan")),
+    "train_accuracy: ": lambda content: content.update(train_accuracy=90.5),
+    "seed: ": lambda content: content.update(seed="3"),
+    "test_accuracy_interval: ": lambda content: content["test_accuracy_interval"].pop(),
+    "test_correct does not have one bit": lambda content: content.update(test_images=9_992),
+    "Only base64 data": lambda content: content.update(test_correct="?" + content["test_correct"][1:]),
+    "test_accuracy is not that of test_correct": lambda content: content.update(test_accuracy=0.8838),
+    "chosen_epoch does not have the lowest": lambda content: content.update(chosen_epoch=15),
+    "chosen_epoch does not have the lowest of": lambda content: content["validation_losses"].insert(0, 0.01),
+    "validation_loss is not that of": lambda content: content.update(validation_loss=0.3113),
+}
+
+
+@pytest.mark.parametrize("message", INVALID)
+def test_a_replicate_that_contradicts_itself_is_invalid(message: str, tmp_path: Path) -> None:
+    path = tmp_path / "0.01/dropout-3.json"
+    path.parent.mkdir()
+    content = json.loads(REPLICATE.read_text())
+    INVALID[message](content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{re.escape(str(path))} is invalid: {message}"):
+        read_replicate(path)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"null", b"1", b'"failure"', b"\xff\xfe", b"[" * 100_000, b"9" * 5_000])
+def test_a_file_of_any_other_content_is_invalid(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "dropout-3.json"
+    path.write_bytes(text)
+    with pytest.raises(UserError, match="is invalid"):
+        read_replicate(path)
+
+
+def test_a_replicate_truncated_anywhere_is_invalid(tmp_path: Path) -> None:
+    path = tmp_path / "0.01/dropout-3.json"
+    path.parent.mkdir()
+    text = REPLICATE.read_bytes().rstrip()
+    for length in range(0, len(text), 97):
+        path.write_bytes(text[:length])
+        with pytest.raises(UserError, match="is invalid: it is not JSON"):
+            read_replicate(path)

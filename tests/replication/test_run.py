@@ -123,3 +123,23 @@ def test_a_failing_replicate_is_reported_with_its_reason(replicated: Project) ->
     assert result.returncode != 0
     assert "nosuch" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_analysis_names_invalid_and_missing_replicates(replicated: Project) -> None:
+    before = replicated.files("metrics/replication.*", "metrics/replication/*")
+    folder = replicated.root / "metrics/replicates"
+    emptied, edited, missing = (folder / f"{name}.json" for name in ("0.001/baseline-1", "0.01/dropout-0", NAMES[-1]))
+    emptied.write_bytes(b"")
+    content = json.loads(edited.read_text())
+    edited.write_text(json.dumps(content | {"test_accuracy": content["test_accuracy"] / 2}))
+    missing.unlink()
+    result = replicated.run(sys.executable, "-m", "replication.analyse", check=False)
+    assert result.returncode == 1
+    *lines, remedy = result.stderr.splitlines()
+    assert "0.001/baseline-1.json is invalid: it is not JSON" in lines[0]
+    assert (
+        "0.01/dropout-0.json is invalid: test_accuracy is not that of test_correct (replicate@dropout-0)." in lines[1]
+    )
+    assert "0.01/dropout-1.json: No such file or directory (replicate@dropout-1)." in lines[2]
+    assert "Run `make replicate`" in remedy
+    assert replicated.files("metrics/replication.*", "metrics/replication/*") == before

@@ -1,12 +1,14 @@
 """Workers and a collector: clones with separate caches that share an S3-compatible server on the loopback."""
 
 import os
+import re
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -134,6 +136,34 @@ def test_a_failed_replicate_does_not_stop_the_others(site: Project) -> None:
     assert result.returncode == 1
     assert f"1 of 2 failed: {FIRST}." in result.stderr
     assert list(worker.files(REPLICATES)) == ["metrics/replicates/0.001/baseline-1.json"]
+
+
+def remote_contents(site: Project, server: str) -> dict[bytes, Any]:
+    """Return the objects on the remote by their content."""
+    bucket = re.findall("s3://(.*)/r", site.read(".dvc/config").decode())[0]
+    objects = boto3.resource("s3", endpoint_url=server, region_name="us-east-1").Bucket(bucket).objects.all()
+    return {entry.get()["Body"].read(): entry.Object() for entry in objects}
+
+
+def test_damaged_results_on_the_remote_are_computed_again(site: Project, server: str) -> None:
+    worker = clone(site, "worker")
+    worker.run(*WORKER, FIRST, THIRD)
+    good = worker.files(REPLICATES)
+    truncated, emptied = "metrics/replicates/0.01/baseline-0.json", "metrics/replicates/0.001/baseline-1.json"
+    damaged = {good[truncated]: good[truncated][:-900], good[emptied]: b""}
+    before = remote_contents(site, server)
+    for content, instead in damaged.items():
+        before[content].put(Body=instead)
+    assert not remote_contents(site, server).keys() & damaged.keys()
+
+    other = clone(site, "other")
+    printed = other.run(*WORKER, FIRST, THIRD).stdout
+    for path, name in ((truncated, FIRST), (emptied, THIRD)):
+        assert re.search(
+            f"{path} is invalid: it is not JSON .*\\. It is deleted, and {name} is computed again", printed
+        )
+    assert other.files(REPLICATES) == good
+    assert remote_contents(site, server).keys() == before.keys()
 
 
 def test_a_worker_reports_mistakes_before_computing(origin: Project) -> None:
