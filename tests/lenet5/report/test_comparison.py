@@ -37,3 +37,15 @@ def test_holm_multiplies_the_smallest_p_by_the_comparisons() -> None:
     assert results["worse"]["mcnemar_p_holm"] == pytest.approx(2 * results["worse"]["mcnemar_p"])
     assert results["slightly"]["mcnemar_p_holm"] == pytest.approx(results["slightly"]["mcnemar_p"])
     assert results["worse"]["difference_points"] == pytest.approx(-100 * 20 / 120)
+
+
+def test_each_technique_gets_its_counts_and_holms_correction() -> None:
+    # p = 16 / 128 for 1 of 7 disagreements, and 2 / 32 for none of 5. Holm doubles the smaller one.
+    right = {"baseline": range(10), "a": range(6, 11), "b": range(5, 10)}
+    correct = {name: np.isin(range(20), images) for name, images in right.items()}
+    counts = {"only_this_right": 1, "only_baseline_right": 6, "difference_points": -25.0}
+    others = {"only_this_right": 0, "only_baseline_right": 5, "difference_points": -25.0}
+    assert compare_with_baseline(correct) == {
+        "a": {**counts, "mcnemar_p": pytest.approx(0.125), "mcnemar_p_holm": pytest.approx(0.125)},
+        "b": {**others, "mcnemar_p": pytest.approx(0.0625), "mcnemar_p_holm": pytest.approx(0.125)},
+    }

@@ -1,11 +1,75 @@
 """The metrics of a trained network."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from lenet5.data.dataset import CLASS_NAMES
-from lenet5.report.metrics import confusion_counts, expected_calibration_error, per_class_accuracy, wilson_interval
+from lenet5.data.dataset import CLASS_NAMES, Data, Split
+from lenet5.network.model import LeNet5
+from lenet5.report.metrics import (
+    confusion_counts,
+    evaluate,
+    expected_calibration_error,
+    per_class_accuracy,
+    wilson_interval,
+)
+
+
+class Echo:
+    """A network whose logits are its images."""
+
+    def __init__(self) -> None:
+        self.model = LeNet5(batch_norm=False, dropout=0.0)
+        self.parameters: list[nn.Parameter] = []
+
+    def __call__(self, images: Tensor, indices: Tensor) -> Tensor:
+        return images[indices]
+
+
+def split(labels: list[int], first: list[float]) -> Split:
+    """Return images to which `Echo` gives these probabilities of class 0; the rest is that of class 1."""
+    probabilities = torch.full((len(labels), len(CLASS_NAMES)), 1e-12)
+    probabilities[:, 0] = torch.tensor(first)
+    probabilities[:, 1] = 1 - probabilities[:, 0]
+    return Split(probabilities.log(), torch.tensor(labels))
+
+
+def test_an_evaluation_has_the_metrics_of_each_split() -> None:
+    data = Data(
+        split([0, 1, 0], [0.9, 0.9, 0.6]), split([0, 1], [0.8, 0.3]), split([0, 1, 0, 1], [0.51, 0.54, 0.81, 0.3])
+    )
+    metrics, predictions, confusion = evaluate(Echo(), data)
+    assert metrics.pop("test_accuracy_interval") == wilson_interval(3, 4)
+    assert metrics.pop("test_accuracy_by_class") == [
+        {"class": CLASS_NAMES[0], "accuracy": 1.0},
+        {"class": CLASS_NAMES[1], "accuracy": 0.5},
+    ]
+    # Of the 15 bins of the calibration error, the test images are in four.
+    assert metrics == pytest.approx(
+        {
+            "train_loss": -math.log(0.9 * 0.1 * 0.6) / 3,
+            "train_accuracy": 2 / 3,
+            "validation_loss": -math.log(0.8 * 0.7) / 2,
+            "validation_accuracy": 1.0,
+            "test_loss": -math.log(0.51 * 0.46 * 0.81 * 0.7) / 4,
+            "test_accuracy": 0.75,
+            "test_calibration_error": (0.49 + 0.54 + 0.19 + 0.3) / 4,
+        },
+        abs=1e-6,
+    )
+    assert predictions.to_dict("list") == {
+        "image": [0, 1, 2, 3],
+        "label": [0, 1, 0, 1],
+        "predicted": [0, 0, 0, 1],
+        "probability": [0.51, 0.54, 0.81, 0.7],
+    }
+    counted = confusion[confusion["count"] > 0]
+    assert counted["actual"].tolist() == [CLASS_NAMES[0], CLASS_NAMES[1], CLASS_NAMES[1]]
+    assert counted["predicted"].tolist() == [CLASS_NAMES[0], CLASS_NAMES[0], CLASS_NAMES[1]]
+    assert counted["count"].tolist() == [2, 1, 1]
 
 
 def test_the_wilson_interval_equals_published_values() -> None:
