@@ -60,6 +60,31 @@ def test_the_verdict_follows_the_plan() -> None:
     assert verdict(0.01, -0.5, None) == "hurts"
     assert verdict(0.5, 0.01, 0.001) == "no difference"
     assert verdict(0.5, 0.01, 0.5) == "open"
+    assert verdict(0.05, 0.5, None) == verdict(0.05, 0.5, 0.05) == "open"
+
+
+def test_a_technique_with_one_common_seed_is_not_compared() -> None:
+    baseline = replicates([[True, False]] * 3)
+    assert against_baseline({"baseline": baseline, "other": replicates([[True, True]] * 2, first_seed=2)}, 0.2) == {}
+
+
+def test_a_technique_that_diverged_has_only_its_failures() -> None:
+    diverged = Replicates([{"seed": seed, "failure": "the loss became nan"} for seed in range(3)])
+    found = {0.01: {"baseline": replicates([[True, False]] * 3), "other": diverged}}
+    rows = analyse(found, load_plan(ROOT / "replication/params.yaml"), {})
+    expected = {"learning_rate": 0.01, "technique": "other", "failures": 3, "against_baseline": None}
+    assert rows[1] == expected
+    assert cells(rows[1]) == ["other", "0.01", "3 diverged"] + [""] * 9
+    assert len(cells(rows[0])) == len(cells(rows[1])) == len(HEADER)
+    assert overview(rows).splitlines()[3].split() == ["|", "other", "|", "diverged", "|", "|"]
+
+
+def test_a_pair_prefers_the_rate_of_its_lowest_validation_loss() -> None:
+    def runs(*losses: float) -> Replicates:
+        return Replicates([{"seed": seed, "validation_loss": loss} for seed, loss in enumerate(losses)])
+
+    found = {0.1: {"a": runs(0.3, 0.2, 0.1), "b": runs(0.5)}, 0.2: {"a": runs(0.4, 0.1), "b": runs(0.4)}}
+    assert preferred_rates(found) == {"0.1": 1, "0.2": 2}
 
 
 def with_differences(*differences: int) -> Replicates:

@@ -16,7 +16,16 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("seeds: [1]", "seeds"), ("techniques: [dropout]", "baseline"), ("learning_rate: -1.0", "learning_rate")],
+    [
+        ("seeds: [1]", "seeds"),
+        ("techniques: [dropout]", "baseline"),
+        ("learning_rate: -1.0", "learning_rate"),
+        ("learning_rate: 0.0", "learning_rate"),
+        ("learning_rate: '0.01'", "learning_rate"),
+        ("seeds: [-1, 0]", "seeds.0"),
+        ("techniques: []", "techniques"),
+        ("equivalence_points: 0.0", "equivalence_points"),
+    ],
 )
 def test_a_mistake_in_the_plan_is_reported(line: str, message: str, tmp_path: Path) -> None:
     text = (ROOT / "replication/params.yaml").read_text()
@@ -57,6 +66,12 @@ INVALID: dict[str, Callable[[dict[str, Any]], object]] = {
     "its content is that of .*0.01/baseline-3": lambda content: content.update(technique="baseline"),
     "test_loss: ": lambda content: content.pop("test_loss"),
     "test_losses: ": lambda content: content.update(test_losses=0.3),
+    "validation_loss: ": lambda content: content.update(validation_loss=-0.1),
+    "parameters: ": lambda content: content.update(parameters=0),
+    "validation_accuracy: ": lambda content: content.update(validation_accuracy=-0.1),
+    "validation_losses: ": lambda content: content["validation_losses"].clear(),
+    "test_accuracy_by_class: ": lambda content: content["test_accuracy_by_class"].clear(),
+    "test_images: ": lambda content: content.update(test_images=0, test_correct=""),
     "train_loss: ": lambda content: content.update(train_loss=float("nan")),
     "train_accuracy: ": lambda content: content.update(train_accuracy=90.5),
     "seed: ": lambda content: content.update(seed="3"),
