@@ -61,7 +61,7 @@ def test_a_damaged_checkpoint_is_renamed_and_ignored(tmp_path: Path, capsys: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["digest.damaged"]
 
 
-def test_a_checkpoint_belongs_to_one_set_of_settings_data_and_code(data: Data) -> None:
+def test_a_checkpoint_belongs_to_settings_data_and_code(data: Data) -> None:
     changed = data.test.images.clone()
     changed[0, 0, 16, 16] += 1
     origins = [
