@@ -3,7 +3,7 @@
 The plan of the analysis, committed before the results, is docs/analysis-plan.md.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import Inputs, set_up
 
 set_up()
 
@@ -18,7 +18,7 @@ from lenet5.support.files import write_atomically, write_json
 from lenet5.support.params import BASELINE, ReportedAccuracies, load_params
 from lenet5.support.paths import METRICS
 from replication.analysis import figures
-from replication.analysis.results import Outcome, Plan, Replicates, load_plan, read_replicates
+from replication.analysis.results import REPLICATES, Outcome, Plan, Replicates, load_plan, read_replicates
 from replication.analysis.statistics import (
     bca_interval,
     compare,
@@ -174,17 +174,20 @@ def flat(row: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def main() -> None:
-    plan, exercise = load_plan(), load_params().exercise
+    inputs = Inputs(lambda: (load_plan(), load_params().exercise), REPLICATES)
+    plan, exercise = inputs.parameters
     replicates = read_replicates(plan)
     rows = analyse(replicates, plan, exercise)
     content = {"plan": plan.model_dump(), "preferred_by_validation": preferred_rates(replicates), "results": rows}
-    write_json(METRICS / "replication.json", content)
+    images = figures.draw(replicates, rows, plan)
     csv = pd.DataFrame([dict(flat(row)) for row in rows]).to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    inputs.require_unchanged()
+    write_json(METRICS / "replication.json", content)
     write_atomically(METRICS / "replication.csv", csv.encode())
     table = markdown(HEADER, [cells(row) for row in rows])
     write_atomically(METRICS / "replication.md", table.encode())
     write_atomically(FOLDER / "overview.md", overview(rows).encode())
-    for name, png in figures.draw(replicates, rows, plan).items():
+    for name, png in images.items():
         write_atomically(FOLDER / f"{name}.png", png)
     print(table)
 

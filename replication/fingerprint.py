@@ -5,7 +5,7 @@ digests equal, and the replicates valid; one that alters a bit makes the replica
 docs/reproducibility.md describes what this proves and what it does not.
 """
 
-from lenet5.support.process import set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch
 
 set_up()
 
@@ -43,8 +43,9 @@ def digests(metrics: dict[str, Any], data_sha256: list[str]) -> dict[str, str]:
 
 def main() -> None:
     set_up_torch()
-    params, plan = load_params(), load_plan()
-    data = data_of_seed(params, SEED)
+    inputs = Inputs(lambda: (load_params(), load_plan()))
+    params, plan = inputs.parameters
+    data = data_of_seed(params.data, SEED)
     data_sha256 = [split.digest() for split in data]
     data = first_images(data)
     content: dict[str, dict[str, dict[str, str]]] = {}
@@ -55,6 +56,7 @@ def main() -> None:
             settings = technique_settings(params, technique).model_copy(update=changes)
             content[stage][technique] = digests(replicate(settings, data), data_sha256)
             print(f"{stage} {technique}: {content[stage][technique]['weights_sha256'][:16]}", flush=True)
+    inputs.require_unchanged()
     write_json(FINGERPRINT, content)
 
 

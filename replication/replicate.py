@@ -6,7 +6,7 @@ Code and settings are those of the study. The seed, which also draws the validat
 to the replicate. Only metrics are kept, no model.
 """
 
-from lenet5.support.process import set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch
 
 set_up()
 
@@ -22,7 +22,7 @@ from lenet5.preparation.sources import raw_files, raw_folder
 from lenet5.report.metrics import evaluate
 from lenet5.support.errors import DivergenceError
 from lenet5.support.files import write_json
-from lenet5.support.params import Params, TrainSettings, load_params, technique_settings
+from lenet5.support.params import DataSettings, TrainSettings, load_params, technique_settings
 from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_of
 from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, build_network, train
@@ -30,10 +30,10 @@ from lenet5.training.progress import Reporter
 from replication.analysis.results import packed, path_of
 
 
-def data_of_seed(params: Params, seed: int) -> Data:
+def data_of_seed(settings: DataSettings, seed: int) -> Data:
     """Return the data set with the validation split that `seed` draws."""
-    contents = raw_files(raw_folder(), params.data.sha256.model_dump(by_alias=True))
-    return prepare(contents, params.data.model_copy(update={"split_seed": seed}))
+    contents = raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True))
+    return prepare(contents, settings.model_copy(update={"split_seed": seed}))
 
 
 def replicate(
@@ -64,16 +64,24 @@ def replicate(
 
 def main(technique: str, seed: int, learning_rate: float) -> None:
     set_up_torch()
-    params = load_params()
-    settings = technique_settings(params, technique).model_copy(update={"seed": seed, "learning_rate": learning_rate})
+
+    def parameters() -> tuple[TrainSettings, DataSettings]:
+        params = load_params()
+        settings = technique_settings(params, technique)
+        settings = settings.model_copy(update={"seed": seed, "learning_rate": learning_rate})
+        return settings, params.data.model_copy(update={"split_seed": seed})
+
+    inputs = Inputs(parameters)
+    settings, data_settings = inputs.parameters
     if settings.device == "cuda":
         require_gpu()
-    data = data_of_seed(params, seed)
+    data = data_of_seed(data_settings, seed)
     run = f"{learning_rate}-{technique}-{seed}"
     reporter = Reporter(run, settings.epochs)
-    with exclusive(run, identity(origin_of(settings, data))) as checkpoint:
+    with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:
         metrics = replicate(settings, data, checkpoint, reporter)
         content = {"technique": technique, "seed": seed, "learning_rate": learning_rate, **metrics}
+        inputs.require_unchanged()
         write_json(path_of(technique, seed, learning_rate), content)
         checkpoint.delete()
     reporter.close("diverged" if "failure" in metrics else f"test accuracy {100 * metrics['test_accuracy']:.2f} %")

@@ -1,6 +1,6 @@
 """Check params.yaml before any other stage runs: `python -m stages.check`."""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import Inputs, set_up
 
 set_up()
 
@@ -10,9 +10,11 @@ from lenet5.support.paths import PARAMS, VALID
 
 
 def main() -> None:
-    params = load_params()
+    inputs = Inputs(load_params)
+    params = inputs.parameters
     for name in sorted(params.exercise.keys() - params.techniques.keys()):
         print(f"{PARAMS}: exercise.{name} is not a technique, so its accuracies are not shown.")
+    inputs.require_unchanged()
     # The content is constant: the other stages depend on this file, and a change of params.yaml alone reruns none.
     write_atomically(VALID, b"params.yaml is valid.\n")
 

@@ -5,7 +5,7 @@ metrics/predictions/<technique>.csv, one row per test image; metrics/confusion/<
 classes.
 """
 
-from lenet5.support.process import set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch
 
 set_up()
 
@@ -17,16 +17,19 @@ from lenet5.network.model import parameter_count
 from lenet5.network.model_file import load_model
 from lenet5.report.metrics import evaluate
 from lenet5.support.files import write_atomically, write_json
-from lenet5.support.paths import CONFUSION, EVALUATION, MODELS, PREDICTIONS
+from lenet5.support.paths import CONFUSION, EVALUATION, MODELS, PREDICTIONS, PREPARED
 
 
 def main(technique: str) -> None:
     set_up_torch()
-    model, content = load_model(MODELS / f"{technique}.pt")
+    path = MODELS / f"{technique}.pt"
+    inputs = Inputs(lambda: None, path, PREPARED)
+    model, content = load_model(path)
     # The backend of the run, so that the losses equal those of the curve to the last digit.
     network = network_of(model, content["origin"]["settings"]["backend"])
     metrics, predictions, confusion = evaluate(network, load_data())
     metrics |= {"chosen_epoch": content["epoch"], "parameters": parameter_count(model)}
+    inputs.require_unchanged()
     write_json(EVALUATION / f"{technique}.json", metrics)
     write_atomically(PREDICTIONS / f"{technique}.csv", predictions.to_csv(index=False, lineterminator="\n").encode())
     write_atomically(CONFUSION / f"{technique}.csv", confusion.to_csv(index=False, lineterminator="\n").encode())

@@ -1,6 +1,6 @@
 """Draw the results: metrics/{curves,evaluation,predictions} and the test images -> metrics/*.png."""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import Inputs, set_up
 
 set_up()
 
@@ -18,7 +18,7 @@ from lenet5.report.figures import STYLE, WIDTH, label, png, styles
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 from lenet5.support.params import ReportedAccuracies, load_params
-from lenet5.support.paths import CURVES, EVALUATION, METRICS, PREDICTIONS
+from lenet5.support.paths import CURVES, EVALUATION, METRICS, PREDICTIONS, PREPARED
 
 Curves = dict[str, pd.DataFrame]
 
@@ -131,7 +131,8 @@ def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6)
 
 
 def main() -> None:
-    params = load_params()
+    inputs = Inputs(load_params, CURVES, EVALUATION, PREDICTIONS, PREPARED)
+    params = inputs.parameters
     names = list(params.techniques)
     try:
         curves = {name: pd.read_csv(CURVES / f"{name}.csv") for name in names}
@@ -140,15 +141,16 @@ def main() -> None:
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing. Run `dvc repro` to compute it.") from None
     with mpl.rc_context(STYLE):
-        figures = {
-            "convergence": convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names}),
-            "test_accuracy": test_accuracy(evaluations, params.exercise),
-            "confusion": confusion(predictions),
-            "gallery": gallery(load_split("test"), predictions),
+        images = {
+            "convergence": png(convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names})),
+            "test_accuracy": png(test_accuracy(evaluations, params.exercise)),
+            "confusion": png(confusion(predictions)),
+            "gallery": png(gallery(load_split("test"), predictions)),
         }
-        for name, figure in figures.items():
-            write_atomically(METRICS / f"{name}.png", png(figure))
-            print(METRICS / f"{name}.png")
+    inputs.require_unchanged()
+    for name, image in images.items():
+        write_atomically(METRICS / f"{name}.png", image)
+        print(METRICS / f"{name}.png")
 
 
 if __name__ == "__main__":

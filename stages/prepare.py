@@ -1,6 +1,6 @@
 """Download Fashion-MNIST, pad it to 32x32 and split it: data/raw -> data/prepared/{train,validation,test}.pt."""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import Inputs, set_up
 
 set_up()
 
@@ -11,9 +11,12 @@ from lenet5.support.params import load_params
 
 
 def main() -> None:
-    settings = load_params().data
+    inputs = Inputs(lambda: load_params().data)
+    settings = inputs.parameters
     contents = raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True))
-    for name, split in prepare(contents, settings)._asdict().items():
+    data = prepare(contents, settings)
+    inputs.require_unchanged()
+    for name, split in data._asdict().items():
         save_split(split, name)
         print(f"{name}: {len(split.labels)} images")
 

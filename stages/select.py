@@ -3,7 +3,7 @@
 There `dvc metrics diff` finds the metrics of two experiments under one path.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import Inputs, set_up
 
 set_up()
 
@@ -14,11 +14,13 @@ from lenet5.support.paths import EVALUATION, METRICS
 
 
 def main() -> None:
-    path = EVALUATION / f"{load_params().selected}.json"
+    inputs = Inputs(lambda: load_params().selected, EVALUATION)
+    path = EVALUATION / f"{inputs.parameters}.json"
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Run `dvc repro` to compute it.") from None
+    inputs.require_unchanged()
     write_atomically(METRICS / "selected.json", content)
 
 

@@ -1,6 +1,6 @@
 """Compare the techniques: metrics/{evaluation,predictions} -> metrics/summary.{json,csv,md}."""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import Inputs, set_up
 
 set_up()
 
@@ -64,7 +64,8 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    params = load_params()
+    inputs = Inputs(load_params, EVALUATION, PREDICTIONS)
+    params = inputs.parameters
     try:
         evaluations = {name: json.loads((EVALUATION / f"{name}.json").read_text()) for name in params.techniques}
         predictions = {name: pd.read_csv(PREDICTIONS / f"{name}.csv") for name in params.techniques}
@@ -72,8 +73,9 @@ def main() -> None:
         raise UserError(f"{error.filename} is missing. Run `dvc repro` to compute it.") from None
     rows = summarise(params, evaluations, predictions)
     table = markdown(HEADER, [cells(row) for row in rows])
-    write_json(SUMMARY.with_suffix(".json"), {"techniques": rows})
     csv = pd.DataFrame(rows).round(6).to_csv(index=False, lineterminator="\n")
+    inputs.require_unchanged()
+    write_json(SUMMARY.with_suffix(".json"), {"techniques": rows})
     write_atomically(SUMMARY.with_suffix(".csv"), csv.encode())
     write_atomically(SUMMARY.with_suffix(".md"), table.encode())
     print(table)

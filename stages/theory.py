@@ -4,7 +4,7 @@ Each check compares an expected value with what PyTorch computes; the stage fail
 counts, shapes and the words "equal" and "different", so that the file contains no rounding errors of one machine.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import Inputs, set_up
 
 set_up()
 
@@ -193,7 +193,9 @@ def report(**sections: Section) -> dict[str, Any]:
 
 
 def main() -> None:
+    inputs = Inputs(lambda: None)
     content = report(network=network_section(7), cnn=convolution_section(), batch_norm=batch_norm_section(8, 5))
+    inputs.require_unchanged()
     write_json(RESULT, content)
     print(f"theory: {len(content['checks'])} checks hold")
 

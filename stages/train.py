@@ -5,7 +5,7 @@ metrics/curves/<technique>.csv, one row per epoch, written at the end of each ep
 running it again resumes after the last complete epoch and ends with the same bytes.
 """
 
-from lenet5.support.process import set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch
 
 set_up()
 
@@ -16,7 +16,7 @@ from lenet5.network.model_file import save_model
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 from lenet5.support.params import load_params, technique_settings
-from lenet5.support.paths import CURVES, MODELS
+from lenet5.support.paths import CURVES, MODELS, PREPARED
 from lenet5.training.checkpoint import exclusive, identity, origin_of
 from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, curve_csv, train
@@ -25,7 +25,8 @@ from lenet5.training.progress import Reporter
 
 def main(technique: str) -> None:
     set_up_torch()
-    settings = technique_settings(load_params(), technique)
+    inputs = Inputs(lambda: technique_settings(load_params(), technique), PREPARED)
+    settings = inputs.parameters
     if settings.device == "cuda":
         require_gpu()
     data = load_data()
@@ -36,9 +37,10 @@ def main(technique: str) -> None:
         write_atomically(CURVES / f"{technique}.csv", curve_csv(progress.rows))
         reporter(progress)
 
-    with exclusive(technique, identity(origin)) as checkpoint:
+    with exclusive(technique, identity(origin, inputs.sources)) as checkpoint:
         try:
             progress = train(settings, data, checkpoint, after_epoch)
+            inputs.require_unchanged()
         except UserError as error:
             raise UserError(f"{technique}: {error}") from None
         best = progress.best

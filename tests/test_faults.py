@@ -317,6 +317,12 @@ def save_other_model(path: Path) -> None:
     )
 
 
+def change_a_weight(path: Path) -> None:
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["output.bias"][0] += 1
+    torch.save(content, path)
+
+
 def damage(change: Callable[[bytes], bytes], path: Path) -> None:
     path.write_bytes(change(path.read_bytes()))
 
@@ -329,6 +335,7 @@ MODEL_FAULTS: dict[str, Callable[[Path], None]] = {
     "a pickle that runs code": save_plain_exploit,
     "an archive that runs code": save_exploit,
     "another model": save_other_model,
+    "edited weights": change_a_weight,
 }
 
 

@@ -1,20 +1,99 @@
-"""What each program sets in its process, so that equal inputs give equal bytes. The library itself sets nothing."""
+"""What each program sets in its process, so that equal inputs give equal bytes, and what its result is computed from.
+
+The library itself sets nothing.
+"""
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import platform
 import signal
+import stat
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
+from typing import Generic, TypeVar
 
 from lenet5.support.errors import UserError
 
 # Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+
+PACKAGES = ("lenet5", "stages", "replication")  # whose code a result may depend on
+T = TypeVar("T")
+Version = tuple[int, int]  # of a file: its time in ns, and its size
+
+
+def versions(paths: Iterable[Path]) -> dict[Path, Version]:
+    """Return the version of each file, and of those in each folder. Missing files are left out."""
+    found = {}
+    for path in (file for given in paths for file in (given, *given.rglob("*"))):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                found[path] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+def digests(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the sha256 of each file. Missing files are left out."""
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
+
+
+def loaded_sources() -> set[Path]:
+    """Return the project's source files that this process has loaded, with the C files next to them."""
+    modules = {module for name, module in sys.modules.items() if name.split(".")[0] in (*PACKAGES, "__main__")}
+    files = {Path(file) for module in modules if (file := getattr(module, "__file__", None))}
+    return files | {source for file in files for source in file.parent.glob("*.[ch]")}
+
+
+# Taken before the other modules are loaded, which takes a second or two.
+AT_START = versions(Path(__file__).parents[2] / package for package in PACKAGES)
+
+
+class Inputs(Generic[T]):
+    """What a result is computed from: the parameters, files of data, and the source files that are loaded.
+
+        inputs = Inputs(load_params, PREPARED)
+        ...  # compute the result from inputs.parameters and the files in PREPARED
+        inputs.require_unchanged()
+        write_json(path, result)
+
+    DVC reads all of them when a command has ended, and records the result as computed from what it finds then.
+    `read` returns the parameters; each path is a file, or a folder of files, to be read later.
+    """
+
+    def __init__(self, read: Callable[[], T], *paths: Path) -> None:
+        sources = loaded_sources()
+        self.sources = digests(sources)
+        loaded = versions(sources)
+        _report_changes({path for path in loaded if loaded[path] != AT_START.get(path, loaded[path])})
+        self._read, self._paths = read, paths
+        self._versions = versions(paths)
+        self.parameters = read()
+
+    def require_unchanged(self) -> None:
+        """Raise UserError if any of them has changed. Call this before the result is written."""
+        changed = {path for path, _ in self.sources.items() ^ digests(self.sources).items()}
+        changed |= {path for path, _ in self._versions.items() ^ versions(self._paths).items()}
+        try:
+            unchanged = self._read() == self.parameters
+        except UserError:  # they are no longer valid
+            unchanged = False
+        _report_changes(changed if unchanged else changed | {Path("params.yaml")})
+
+
+def _report_changes(changed: set[Path]) -> None:
+    if changed:
+        raise UserError(
+            f"{', '.join(sorted(map(os.path.relpath, changed)))} changed during this run. Its result is discarded, "
+            "since DVC would record it as that of the changed content. Run the same command again."
+        )
 
 
 def set_up() -> None:

@@ -5,8 +5,7 @@ DVC deletes the outputs of a stage before it runs the command, so a checkpoint c
 
 import hashlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from lenet5.support.files import cannot_write
 from lenet5.support.params import TrainSettings
 
 CHECKPOINTS = Path(".checkpoints")
-PACKAGES = ("lenet5", "stages", "replication", "__main__")  # whose code a run's result may depend on
 
 
 def origin_of(settings: TrainSettings, data: Data) -> dict[str, Any]:
@@ -33,18 +31,13 @@ def origin_of(settings: TrainSettings, data: Data) -> dict[str, Any]:
     }
 
 
-def identity(origin: dict[str, Any]) -> str:
-    """Return a digest of `origin` and of this project's source files that the process has loaded, C files included.
+def identity(origin: dict[str, Any], sources: Mapping[Path, str]) -> str:
+    """Return a digest of `origin` and of the digests of the project's source files.
 
     A checkpoint is found only under the same digest.
     """
-    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode())
-    modules = {module for name, module in sys.modules.items() if name.split(".")[0] in PACKAGES}
-    files = {Path(file) for module in modules if (file := getattr(module, "__file__", None))}
-    c_sources = {source for file in files for source in file.parent.glob("*.[ch]")}
-    for path in sorted(files | c_sources):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    content = [origin, [sources[path] for path in sorted(sources)]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Checkpoint:

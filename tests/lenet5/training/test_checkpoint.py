@@ -61,7 +61,7 @@ def test_a_damaged_checkpoint_is_renamed_and_ignored(tmp_path: Path, capsys: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["digest.damaged"]
 
 
-def test_a_checkpoint_belongs_to_one_choice_of_settings_and_data(data: Data) -> None:
+def test_a_checkpoint_belongs_to_settings_data_and_code(data: Data) -> None:
     changed = data.test.images.clone()
     changed[0, 0, 16, 16] += 1
     origins = [
@@ -69,8 +69,12 @@ def test_a_checkpoint_belongs_to_one_choice_of_settings_and_data(data: Data) -> 
         origin_of(settings(seed=1), data),
         origin_of(settings(), data._replace(test=data.test._replace(images=changed))),
     ]
-    assert len({identity(origin) for origin in origins}) == 3
-    assert identity(origin_of(settings(), data)) == identity(origins[0])
+    sources = {Path("b.py"): "0", Path("a.py"): "1"}
+    identities = {identity(origin, sources) for origin in origins} | {
+        identity(origins[0], {**sources, Path("b.py"): "2"})
+    }
+    assert len(identities) == 4
+    assert identity(origin_of(settings(), data), dict(reversed(sources.items()))) == identity(origins[0], sources)
     assert origins[0]["torch"] == torch.__version__.split("+")[0]
 
 
