@@ -48,7 +48,7 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n runs in par
 		sh -c 'dvc --wait-for-lock repro --single-item "$$@" || exit 1' _ 2>&1 |
 		{ trap '' INT; cat; } || [ $$? = 123 ] # on Ctrl-C, cat still forwards the last lines
 	dvc repro
-	python -m commands.verify
+	python -m commands.origins
 	cat metrics/summary.md
 
 .PHONY: replicate

@@ -1,6 +1,6 @@
 """Check that each model was trained with the settings in params.yaml, on the images in data/prepared.
 
-`python -m commands.verify`, the last step of `make reproduce`, compares them with what the file of the model records
+`python -m commands.origins`, the last step of `make reproduce`, compares them with what the file of the model records
 of its own run. DVC compares files only, and records what it finds when a command has ended. Prints nothing if all
 agree.
 """

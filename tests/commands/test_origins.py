@@ -1,6 +1,6 @@
 """The models against params.yaml and the prepared images."""
 
-from commands.verify import differences
+from commands.origins import differences
 from tests.project import Project
 
 
@@ -15,7 +15,7 @@ def test_a_model_of_other_settings_fails_make_reproduce(project: Project) -> Non
     remedy = "dvc repro --force --single-item train@dropout"
     assert f"Run `{remedy}`, then `make reproduce`." in failed.stderr
     project.run(*remedy.split())
-    assert project.run("python", "-m", "commands.verify").stdout == ""
+    assert project.run("python", "-m", "commands.origins").stdout == ""
 
 
 def test_a_model_of_other_images_is_reported() -> None:
