@@ -7,19 +7,15 @@ from lenet5.support.process import set_up
 
 set_up()
 
-from lenet5.support.errors import UserError
-from lenet5.support.files import write_atomically
+from lenet5.support.files import number, read_json, write_atomically
 from lenet5.support.params import load_params
 from lenet5.support.paths import EVALUATION, METRICS
 
 
 def main() -> None:
     path = EVALUATION / f"{load_params().selected}.json"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing. Run `dvc repro` to compute it.") from None
-    write_atomically(METRICS / "selected.json", content)
+    read_json(path, {"test_accuracy": number})  # copy no damaged file
+    write_atomically(METRICS / "selected.json", path.read_bytes())
 
 
 if __name__ == "__main__":
