@@ -9,6 +9,9 @@ JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 N ?= 4
 READY := .venv/ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# DVC starts commands with $SHELL. The others are settings of a user's that would stop Python, DVC or matplotlib.
+export SHELL
+unexport MPLBACKEND PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONWARNINGS
 
 # A killed make leaves children that finish their work. They inherit the lock and hold it until then.
 define alone
@@ -112,7 +115,27 @@ clean: ## delete checkpoints, logs and tool caches; results and data stay
 	rm -rf .checkpoints logs build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find lenet5 stages commands replication benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): requirements.txt
+# What every command but help and clean needs.
+.PHONY: usable
+usable:
+	@stop() { printf '%s\n' "$$*" >&2; exit 1; }
+	case $$PWD in *[{}]*) stop "DVC cannot work in $$PWD: rename the folder so that its path has no { or }." ;; esac
+	for each in . .git .dvc .venv .checkpoints data logs metrics models; do
+		if [ -e $$each ] && [ ! -w $$each ]; then
+			stop "Cannot write to $$PWD/$$each. Fix this, or clone the repository to a folder of your own."
+		fi
+	done
+	command -v git > /dev/null || stop "git is not installed. Install it (Debian, Ubuntu: sudo apt-get install git)."
+	if [ -e .git ] && [ ! -O . ] && ! git rev-parse 2> /dev/null; then
+		stop "$$PWD belongs to another user, so git cannot be used in it. Clone the repository to a folder of your own."
+	fi
+	# A ZIP download has no .git, and may lie within another repository.
+	if [ -n "$$(git rev-parse --show-cdup 2>&1)" ] || ! git rev-parse --quiet --verify HEAD > /dev/null; then
+		stop "$$PWD is not a git repository with a commit. Use 'git clone' instead of a download," \
+			"or run: git init && git add --all && git commit --message study"
+	fi
+
+$(READY): requirements.txt | usable
 	@if ! command -v $(PYTHON) > /dev/null; then
 		echo "'$(PYTHON)' is not installed. Install Python 3.11 or later (Debian, Ubuntu: sudo apt-get install python3 python3-venv)." >&2
 		exit 1

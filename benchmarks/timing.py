@@ -75,7 +75,9 @@ def timed(name: str, share: float, batch: int, *, wait: bool) -> dict[str, float
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.timing", description=__doc__.partition(":")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.timing", description="Time one contender in its own process"
+    )
     parser.add_argument("contender")
     parser.add_argument("share", type=float)
     parser.add_argument("batches", type=int, nargs="+")

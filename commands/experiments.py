@@ -61,6 +61,12 @@ def check_names(techniques: list[str]) -> None:
 
 def check_results(folder: Path) -> None:
     """Raise UserError if metrics/ is not up to date with params.yaml and the code: nothing may train here."""
+    # Raises UserError with DVC's message if dvc.yaml cannot be read.
+    if missing := CHEAP - set(run("dvc", "stage", "list", "--name-only", folder=folder).split()):
+        raise UserError(
+            f"dvc.yaml has no stage {', '.join(sorted(missing))}; nothing was changed. "
+            "Restore the file, for example with `git checkout -- dvc.yaml`."
+        )
     dry = subprocess.run(
         ["dvc", "repro", "--dry", "--allow-missing"], cwd=folder, capture_output=True, text=True, check=False
     )

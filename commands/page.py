@@ -19,6 +19,7 @@ from pathlib import Path
 
 import vl_convert
 
+from commands.scratch import run
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 
@@ -56,6 +57,9 @@ def main(*revisions: str) -> None:
         # DVC's warnings go to the user.
         if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode != 0:
             raise UserError(f"`{' '.join(command[:-2])}` failed; see the messages above.")
+        if not (folder / "index.html").exists():
+            run("dvc", "stage", "list")  # raises UserError with DVC's message if dvc.yaml cannot be read
+            raise UserError("dvc.yaml defines no plots. Restore it, for example with `git checkout -- dvc.yaml`.")
         html = self_contained((folder / "index.html").read_text(encoding="utf-8"), folder)
     write_atomically(PAGE, html.encode())
     print(f"Open {PAGE.resolve().as_uri()} in a browser.")

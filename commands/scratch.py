@@ -22,8 +22,8 @@ def run(
         command, cwd=folder, env=variables, input=stdin, capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
-        printed = (result.stderr.strip() or result.stdout.strip()).splitlines()
-        raise UserError(f"`{' '.join(command)}` failed: {' '.join(printed[-3:])}")
+        printed = [line for line in (result.stderr.strip() or result.stdout.strip()).splitlines() if line.strip()]
+        raise UserError(f"`{' '.join(command)}` failed: {' '.join(' '.join(printed[-4:]).split())}")
     return result.stdout.strip()
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
+from replication.analysis.results import load_plan
 
 PIPELINE = Path("replication")
 RESULT = re.compile(r"\S+: (test accuracy .*|diverged)")
@@ -72,6 +73,7 @@ def compute(name: str, epochs: "tqdm[Any]") -> str:
 
 
 def main(jobs: int) -> None:
+    load_plan()  # reports mistakes before anything is computed
     names = outdated()
     print(f"{len(names)} replicates to compute, {jobs} at a time.")
     total = len(names) * load_params().train.epochs

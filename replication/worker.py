@@ -27,7 +27,7 @@ from dvc.parsing import JOIN
 from dvc.repo import Repo
 
 from lenet5.support.errors import UserError
-from replication.analysis.results import read_replicate
+from replication.analysis.results import load_plan, read_replicate
 from replication.run import PIPELINE, dvc
 
 FILE = PIPELINE / "dvc.yaml"
@@ -122,6 +122,7 @@ def compute(name: str) -> bool:
 
 
 def main(names: list[str], part: str | None = None) -> None:
+    load_plan()  # reports mistakes before anything is computed
     with Repo() as repo:
         names = names + (shard(part, replicates(repo)) if part else [])
         check(repo, names)

@@ -4,7 +4,6 @@ from lenet5.support.process import Inputs, set_up
 
 set_up()
 
-import json
 from typing import Any
 
 import matplotlib as mpl
@@ -15,12 +14,43 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, Per
 
 from lenet5.data.dataset import CLASS_NAMES, Split, load_split
 from lenet5.report.figures import STYLE, WIDTH, label, png, styles
-from lenet5.support.errors import UserError
-from lenet5.support.files import write_atomically
+from lenet5.support.files import Fields, damaged, interval, number, read_csv, read_json, write_atomically
 from lenet5.support.params import ReportedAccuracies, load_params
 from lenet5.support.paths import CURVES, EVALUATION, METRICS, PREDICTIONS, PREPARED
 
 Curves = dict[str, pd.DataFrame]
+
+
+def class_number(text: str) -> int:
+    """Return the number of a class. Raises ValueError if there is no such class."""
+    return range(len(CLASS_NAMES)).index(int(text))
+
+
+# What the figures show of the results of a technique
+CURVE: Fields = {
+    "epoch": int,
+    **dict.fromkeys(("train_loss", "validation_loss", "train_accuracy", "test_accuracy"), number),
+}
+EVALUATED: Fields = {"test_accuracy": number, "test_accuracy_interval": interval, "chosen_epoch": int}
+PREDICTED: Fields = {"image": int, "label": class_number, "predicted": class_number, "probability": number}
+
+
+def read_curve(name: str, chosen_epoch: int) -> pd.DataFrame:
+    """Return the curve of a technique. Raises UserError if it does not reach the chosen epoch."""
+    path = CURVES / f"{name}.csv"
+    curve = pd.DataFrame(read_csv(path, CURVE))
+    if list(curve["epoch"]) != list(range(1, len(curve) + 1)) or not 1 <= chosen_epoch <= len(curve):
+        raise damaged(path, f"its epochs are not 1, 2 and so on, up to {chosen_epoch} at least")
+    return curve
+
+
+def read_predictions(name: str, test: Split) -> pd.DataFrame:
+    """Return the predictions of a technique. Raises UserError if they are not those of the test images."""
+    path = PREDICTIONS / f"{name}.csv"
+    table = pd.DataFrame(read_csv(path, PREDICTED))
+    if table["label"].tolist() != test.labels.tolist() or list(table["image"]) != list(range(len(table))):
+        raise damaged(path, "its images are not the test images")
+    return table
 
 
 def convergence(curves: Curves, chosen: dict[str, int]) -> Figure:
@@ -134,18 +164,16 @@ def main() -> None:
     inputs = Inputs(load_params, CURVES, EVALUATION, PREDICTIONS, PREPARED)
     params = inputs.parameters
     names = list(params.techniques)
-    try:
-        curves = {name: pd.read_csv(CURVES / f"{name}.csv") for name in names}
-        evaluations = {name: json.loads((EVALUATION / f"{name}.json").read_text()) for name in names}
-        predictions = {name: pd.read_csv(PREDICTIONS / f"{name}.csv") for name in names}
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is missing. Run `dvc repro` to compute it.") from None
+    test = load_split("test")
+    evaluations = {name: read_json(EVALUATION / f"{name}.json", EVALUATED) for name in names}
+    curves = {name: read_curve(name, evaluations[name]["chosen_epoch"]) for name in names}
+    predictions = {name: read_predictions(name, test) for name in names}
     with mpl.rc_context(STYLE):
         images = {
             "convergence": png(convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names})),
             "test_accuracy": png(test_accuracy(evaluations, params.exercise)),
             "confusion": png(confusion(predictions)),
-            "gallery": png(gallery(load_split("test"), predictions)),
+            "gallery": png(gallery(test, predictions)),
         }
     inputs.require_unchanged()
     for name, image in images.items():

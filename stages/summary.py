@@ -4,21 +4,49 @@ from lenet5.support.process import Inputs, set_up
 
 set_up()
 
-import json
+import math
 from typing import Any
 
 import pandas as pd
 
 from lenet5.report.comparison import compare_with_baseline
 from lenet5.report.tables import markdown, p_value_text
-from lenet5.support.errors import UserError
-from lenet5.support.files import write_atomically, write_json
-from lenet5.support.params import Params, load_params
+from lenet5.support.files import Fields, damaged, interval, number, read_csv, read_json, write_atomically, write_json
+from lenet5.support.params import BASELINE, Params, load_params
 from lenet5.support.paths import EVALUATION, METRICS, PREDICTIONS
 
 SUMMARY = METRICS / "summary"
 HEADER = ["technique", "test accuracy % (95 %)", "train %", "epoch", "test loss", "calibration error %"]
 HEADER += ["vs. baseline, points", "McNemar p (Holm)", "exercise: test / train %"]
+
+# What the table shows of an evaluation
+SHOWN: Fields = {
+    "test_accuracy": number,
+    "test_accuracy_interval": interval,
+    "train_accuracy": number,
+    "validation_accuracy": number,
+    "test_loss": number,
+    "validation_loss": number,
+    "test_calibration_error": number,
+    "chosen_epoch": int,
+    "parameters": int,
+}
+
+
+def read_predictions(name: str, metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return the label and the prediction of each test image. Raises UserError if they contradict the metrics."""
+    path = PREDICTIONS / f"{name}.csv"
+    table = pd.DataFrame(read_csv(path, {"label": int, "predicted": int}))
+    if not math.isclose((table["label"] == table["predicted"]).mean(), metrics["test_accuracy"], abs_tol=1e-9):
+        raise damaged(path, f"its accuracy is not the one in {EVALUATION / f'{name}.json'}")
+    return table
+
+
+def check_images(predictions: dict[str, pd.DataFrame]) -> None:
+    """Raise UserError unless all techniques were evaluated on the same test images."""
+    for name, table in predictions.items():
+        if not table["label"].equals(predictions[BASELINE]["label"]):
+            raise damaged(PREDICTIONS / f"{name}.csv", f"its images are not those of {BASELINE}.csv")
 
 
 def summarise(
@@ -66,11 +94,9 @@ def cells(row: dict[str, Any]) -> list[str]:
 def main() -> None:
     inputs = Inputs(load_params, EVALUATION, PREDICTIONS)
     params = inputs.parameters
-    try:
-        evaluations = {name: json.loads((EVALUATION / f"{name}.json").read_text()) for name in params.techniques}
-        predictions = {name: pd.read_csv(PREDICTIONS / f"{name}.csv") for name in params.techniques}
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is missing. Run `dvc repro` to compute it.") from None
+    evaluations = {name: read_json(EVALUATION / f"{name}.json", SHOWN) for name in params.techniques}
+    predictions = {name: read_predictions(name, evaluations[name]) for name in params.techniques}
+    check_images(predictions)
     rows = summarise(params, evaluations, predictions)
     table = markdown(HEADER, [cells(row) for row in rows])
     csv = pd.DataFrame(rows).round(6).to_csv(index=False, lineterminator="\n")

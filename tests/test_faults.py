@@ -380,3 +380,39 @@ def test_a_diverging_run_fails_and_keeps_no_model(project: Project) -> None:
     printed = fails(project, "dropout: the loss became ", "train", "dropout")
     assert "Lower its learning_rate (now 1000000.0) in params.yaml." in printed
     assert not (project.root / "models/dropout.pt").exists()
+
+
+EVALUATION, CURVE, PREDICTED = (
+    f"metrics/{path}" for path in ("evaluation/dropout.json", "curves/dropout.csv", "predictions/dropout.csv")
+)
+DAMAGED_RESULTS: dict[str, tuple[str, Callable[[bytes], bytes], tuple[str, ...]]] = {
+    "an empty evaluation": (EVALUATION, lambda _: b"", ("summary", "plot")),
+    "half of an evaluation": (EVALUATION, lambda content: content[: len(content) // 2], ("summary", "plot")),
+    "an evaluation that is a list": (EVALUATION, lambda _: b"[]", ("summary", "plot")),
+    "an evaluation without a loss": (EVALUATION, lambda content: content.replace(b"test_loss", b"lost"), ("summary",)),
+    "an evaluation with NaN": (EVALUATION, lambda content: content.replace(b'uracy": ', b'uracy": NaN, "x": '),
+        ("summary", "plot")),
+    "an evaluation that is not text": (EVALUATION, lambda content: b"\xff" + content, ("summary", "plot")),
+    "empty predictions": (PREDICTED, lambda _: b"", ("summary", "plot")),
+    "half of the predictions": (PREDICTED, lambda content: content[: len(content) // 2], ("summary", "plot")),
+    "predictions without the last row": (PREDICTED, lambda content: b"\n".join([*content.split(b"\n")[:-2], b""]),
+        ("summary", "plot")),
+    "predictions of a class 17": (PREDICTED, lambda content: content.replace(b"\n0,", b"\n0,17"), ("summary", "plot")),
+    "an empty curve": (CURVE, lambda _: b"", ("plot",)),
+    "the first epoch of a curve": (CURVE, lambda content: b"\n".join([*content.split(b"\n")[:2], b""]), ("plot",)),
+    "a curve without its header": (CURVE, lambda content: content.partition(b"\n")[2], ("plot",)),
+    "binary data in a curve": (CURVE, lambda content: content + b"\0,\0\n", ("plot",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", DAMAGED_RESULTS)
+def test_a_damaged_results_file_is_named_and_changes_nothing(fault: str, project: Project) -> None:
+    name, damage, stages = DAMAGED_RESULTS[fault]
+    path = project.root / name
+    path.write_bytes(damage(path.read_bytes()))
+    before = project.files("metrics/**/*")
+    for stage in stages:
+        output = fails(project, f"{name} is damaged: ", stage)
+        assert "Run `dvc repro` to compute it again." in output
+        assert len(output.splitlines()) == 1, output
+    assert project.files("metrics/**/*") == before

@@ -1,6 +1,8 @@
 """The parts of the Makefile that need no long computation. test_resume.py runs `make reproduce` itself."""
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "pl
 def make(folder: Path, *arguments: str, path: str = "/usr/bin:/bin") -> tuple[int, str]:
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.txt").touch()
+    Project(folder).run("git", "init", "--quiet")
+    Project(folder).commit("a Makefile")
     result = Project(folder).run("/usr/bin/env", f"PATH={path}", "/usr/bin/make", *arguments, check=False)
     return result.returncode, result.stdout + result.stderr
 
@@ -57,3 +61,54 @@ def test_a_missing_venv_module_is_reported_with_a_remedy(tmp_path: Path) -> None
     assert status != 0
     assert "sudo apt-get install python3-venv" in output
     assert not (tmp_path / ".venv").exists()
+
+
+def test_a_users_settings_of_python_and_shell_stop_nothing(project: Project) -> None:
+    project.call_environment_ready()
+    expected = project.files("metrics/*.png", "dvc.lock")
+    for path in ("metrics/convergence.png", "data/params.valid"):
+        (project.root / path).unlink()
+    settings = {"PYTHONSAFEPATH": "1", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error", "SHELL": "/usr/sbin/nologin"}
+    settings["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    shutil.rmtree(project.root / ".dvc/cache/runs")  # so that the stages run again
+    printed = project.run("make", "reproduce", check=True, **settings).stdout
+    assert {"check", "plot"} <= project.stages_in(printed)
+    assert project.files("metrics/*.png", "dvc.lock") == expected
+    project.run("python", "-m", "stages.plot", MPLBACKEND=settings["MPLBACKEND"])
+
+
+def test_a_zip_download_works_after_what_make_says(project: Project) -> None:
+    project.call_environment_ready()
+    shutil.rmtree(project.root / ".git")
+    for target in LISTED:
+        failed = project.run("make", target, check=False)
+        assert failed.returncode != 0
+        message, _make = failed.stderr.splitlines()
+        assert "is not a git repository with a commit" in message
+    command = re.search("git init .*", message)
+    assert command
+    project.run("sh", "-c", command[0])
+    project.run("make", "reproduce")
+    project.run("make", "experiments")
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize("fault", ["braces", "read-only", "another user's"])
+def test_make_rejects_a_folder_in_which_it_cannot_work(fault: str, tmp_path: Path) -> None:
+    folder = tmp_path / ("${selected}" if fault == "braces" else "study")
+    folder.mkdir()
+    assert make(folder)[0] == 0
+    (folder / ".venv").mkdir()
+    (folder / ".venv/ready").touch()
+    if fault == "another user's":
+        shutil.chown(folder / ".git", 65534)
+        shutil.chown(folder, 65534)
+    mount = f"mount --bind '{folder}' '{folder}' && mount -o remount,ro,bind '{folder}' && cd '{folder}' && "
+    script = f"{mount if fault == 'read-only' else ''}exec make plots"
+    command = ["unshare", "--mount", "sh", "-c", script]
+    failed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    message, _make = failed.stderr.splitlines()
+    assert failed.returncode != 0
+    assert str(folder) in message
+    expected = {"braces": "no { or }", "read-only": "Cannot write to", "another user's": "belongs to another user"}
+    assert expected[fault] in message

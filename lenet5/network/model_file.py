@@ -10,7 +10,8 @@ from torch import Tensor
 from lenet5.data.tensors import load_tensors, save_tensors, tensors_digest
 from lenet5.network.model import LeNet5
 from lenet5.support.errors import UserError
-from lenet5.support.params import Probability, Section, Sha256, TrainSettings
+from lenet5.support.params import Probability, Sha256, TrainSettings
+from lenet5.support.schema import Section
 
 
 class Arguments(Section):

@@ -1,11 +1,18 @@
-"""Atomic and deterministic writing of files."""
+"""Atomic and deterministic writing of files, and reading of results that checks them."""
 
+import csv
 import json
+import math
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lenet5.support.errors import UserError
+
+# What a program needs of a results file: for each name the function that converts its value, or raises an exception.
+Fields = Mapping[str, Callable[[Any], Any]]
+Content = TypeVar("Content")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -41,3 +48,61 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON. NaN and infinity raise ValueError, since they are not valid JSON."""
     write_atomically(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path, fields: Fields) -> dict[str, Any]:
+    """Return the `fields` of the JSON object in a results file, converted. Raises UserError if it is missing or
+    damaged."""
+
+    def parse(text: str) -> dict[str, Any]:
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+        return {name: convert(content[name]) for name, convert in fields.items()}
+
+    return _read(path, parse)
+
+
+def read_csv(path: Path, fields: Fields) -> dict[str, list[Any]]:
+    """Return the columns `fields` of a results file, converted. Raises UserError if it is missing or damaged."""
+
+    def parse(text: str) -> dict[str, list[Any]]:
+        header, *rows = csv.reader(text.splitlines(), strict=True)
+        if not rows or not text.endswith("\n") or any(len(row) != len(header) for row in rows):
+            raise ValueError("a row is incomplete")
+        columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+        return {name: [convert(value) for value in columns[name]] for name, convert in fields.items()}
+
+    return _read(path, parse)
+
+
+def number(value: Any) -> float:
+    """Return the value as a finite float. Raises ValueError or TypeError if it is something else."""
+    result = float(value)
+    if not math.isfinite(result):
+        raise ValueError(f"{value} is not a finite number")
+    return result
+
+
+def interval(value: Any) -> list[float]:
+    """Return the value as two finite floats, as `number` does."""
+    low, high = map(number, value)
+    return [low, high]
+
+
+def damaged(path: Path, reason: object) -> UserError:
+    """Return the error to raise when a results file has a content that no stage writes."""
+    return UserError(f"{path} is damaged: {reason}. Run `dvc repro` to compute it again.")
+
+
+def _read(path: Path, parse: Callable[[str], Content]) -> Content:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. Run `dvc repro` to compute it.") from None
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Fix this and run again.") from None
+    except KeyError as error:
+        raise damaged(path, f"it has no {error}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError, csv.Error) as error:
+        raise damaged(path, error) from None

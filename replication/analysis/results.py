@@ -9,12 +9,12 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
+from pydantic import Field, ValidationError, model_validator
 
 from lenet5.support.errors import UserError
-from lenet5.support.params import BASELINE, Section, Sha256
-from lenet5.support.paths import METRICS
+from lenet5.support.params import BASELINE, Seed, Sha256, load_params
+from lenet5.support.paths import METRICS, PARAMS
+from lenet5.support.schema import Section, read_yaml, shown, validated
 
 REPLICATES = METRICS / "replicates"
 PLAN = Path("replication/params.yaml")
@@ -25,12 +25,10 @@ REMEDY = (
 
 
 LearningRate = Annotated[float, Field(gt=0)]
-Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
+Seeds = Annotated[list[Seed], Field(min_length=2)]
 
 
-class Control(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
+class Control(Section):
     learning_rate: LearningRate
     seeds: Seeds
 
@@ -45,13 +43,22 @@ class Plan(Control):
 
 def load_plan(path: Path = PLAN) -> Plan:
     """Return the validated plan. Raises UserError with one line for each mistake."""
-    try:
-        plan = Plan.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        mistakes = (f"{path}: {'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}." for each in error.errors())
-        raise UserError("\n".join(mistakes)) from None
+    plan = validated(Plan, read_yaml(path), str(path))
+    known = load_params().techniques
+    mistakes = [
+        f"techniques has {shown(name)}, which is not a technique in {PARAMS}; choose from: {', '.join(known)}."
+        for name in plan.techniques
+        if name not in known
+    ]
     if BASELINE not in plan.techniques:
-        raise UserError(f"{path}: techniques has no {BASELINE}, with which every technique is compared; add it.")
+        mistakes.append(f"techniques has no {BASELINE}, with which every technique is compared; add it.")
+    for key, values in (("techniques", plan.techniques), ("seeds", plan.seeds), ("control.seeds", plan.control.seeds)):
+        if len(set(values)) < len(values):
+            mistakes.append(f"{key} has a value twice; remove one.")
+    if plan.learning_rate == plan.control.learning_rate:
+        mistakes.append(f"control.learning_rate is {plan.learning_rate}, as learning_rate; change one of them.")
+    if mistakes:
+        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return plan
 
 

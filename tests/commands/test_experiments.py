@@ -138,3 +138,18 @@ def test_dvc_experiments_in_a_clone_download_nothing_again(committed: Project, t
     assert set(rates) == {0.2, 0.3, 0.5}, project.dvc("queue", "status").stdout
     change = json.loads(project.dvc("metrics", "diff", rates[0.3], rates[0.5], "--json").stdout)
     assert set(change) == {"metrics/evaluation/dropout.json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "dvc.yaml has no stage check, plot"), ("<<<<<<< HEAD\nstages:\n", "is invalid (possible merge conflicts)")],
+    ids=["empty", "with a merge conflict"],
+)
+def test_a_damaged_dvc_yaml_is_named_once_without_a_traceback(content: str, message: str, committed: Project) -> None:
+    (committed.root / "dvc.yaml").write_text(content)
+    failed = committed.run("python", "-m", "commands.experiments", check=False)
+    assert (failed.returncode, failed.stderr.count("\n"), failed.stderr.count(message)) == (1, 1, 1)
+    assert experiments(committed) == {}
+    failed = committed.run("python", "-m", "commands.page", check=False)
+    assert failed.returncode == 1 and "dvc.yaml" in failed.stderr and "Traceback" not in failed.stderr
+    assert not (committed.root / "plots.html").exists()

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from replication.analysis.results import unpacked
+from tests.conftest import ROOT
 from tests.project import Command, Project
 from tests.replication.replicates import NAMES, TECHNIQUES, computed, outdated, read, replicate
 
@@ -117,14 +118,6 @@ def test_a_diverged_run_is_a_result_and_is_counted(replicated: Project) -> None:
     assert "2 diverged" in replicated.read("metrics/replication.md").decode()
 
 
-def test_a_failing_replicate_is_reported_with_its_reason(replicated: Project) -> None:
-    replicated.change_plan(techniques=["baseline", "dropout", "nosuch"])
-    result = replicated.run(sys.executable, "-m", "replication.run", "2", check=False)
-    assert result.returncode != 0
-    assert "nosuch" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_the_analysis_names_invalid_and_missing_replicates(replicated: Project) -> None:
     before = replicated.files("metrics/replication.*", "metrics/replication/*")
     folder = replicated.root / "metrics/replicates"
@@ -143,3 +136,18 @@ def test_the_analysis_names_invalid_and_missing_replicates(replicated: Project) 
     assert "0.01/dropout-1.json: No such file or directory (replicate@dropout-1)." in lines[2]
     assert "Run `make replicate`" in remedy
     assert replicated.files("metrics/replication.*", "metrics/replication/*") == before
+
+
+@pytest.mark.parametrize(
+    ("program", "argument"), [("run", "2"), ("worker", "replicate@dropout-0"), ("audit", "1"), ("analyse", "")]
+)
+def test_a_mistake_in_the_plan_stops_every_program_at_once(program: str, argument: str, tmp_path: Path) -> None:
+    (tmp_path / "replication").mkdir()
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "replication/params.yaml").write_text("techniques: [baseline, nosuch]\n")
+    command = [sys.executable, "-m", f"replication.{program}", *argument.split()]
+    result = Project(tmp_path).run(*command, check=False, PYTHONPATH=str(ROOT))
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert all(line.startswith("replication/params.yaml: ") and line.endswith("is missing; add it.") for line in lines)
+    assert len(lines) == 4

@@ -24,6 +24,7 @@ from lenet5.support.errors import UserError
 SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 MAIN = Path(__file__).with_name("lenet5.c")  # includes the others
 LIBRARIES = Path(sys.prefix) / "lib" / "lenet5"
+ZIG_CACHE = LIBRARIES / "zig"  # Zig's own choice, in the home folder, fails where there is none
 # Contraction is off because the source decides which multiplications and additions are fused.
 FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", f"-DCLASSES={CLASSES}"]
 # Levels of x86-64, best first: the compilers' name for each and the processor features that it requires
@@ -88,11 +89,16 @@ def compile_library(command: list[str], flags: list[str], source: Path, library:
 
     Raises UserError if the compiler fails, with its messages, if it does not exist, or if the folder is not writable.
     """
+    environment = {"ZIG_GLOBAL_CACHE_DIR": str(ZIG_CACHE)} | os.environ
     unfinished = library.with_name(f"{library.name}.{platform.node()}-{os.getpid()}")  # others may share the folder
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            [*command, *flags, str(source), "-o", str(unfinished), "-lm"], check=True, capture_output=True, text=True
+            [*command, *flags, str(source), "-o", str(unfinished), "-lm"],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         unfinished.replace(library)
     except subprocess.CalledProcessError as error:

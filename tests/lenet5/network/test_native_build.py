@@ -33,13 +33,15 @@ def test_error_on_invalid_cc_names_command_and_variable(
     assert not any((tmp_path / "libraries").glob("*"))
 
 
-def test_zig_compiles_where_cc_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zig_compiles_where_cc_is_too_old_even_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = tmp_path / "bin/cc"
     old.parent.mkdir()
     old.write_text("#!/bin/sh\necho 'cannot compile this' >&2\nexit 1\n")
     old.chmod(0o755)
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(old.parent), prepend=":")
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(build, "LIBRARIES", tmp_path / "libraries")
     assert ctypes.CDLL(str(build.build())).infer
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
