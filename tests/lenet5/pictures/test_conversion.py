@@ -46,6 +46,13 @@ def test_a_dark_background_becomes_black_without_negation() -> None:
     assert difference(convert(picture), convert(photograph(90, 50, 10, 30))) < 4
 
 
+def test_the_noise_of_a_camera_does_not_matter() -> None:
+    picture = photograph(90, 50, 10, 30)
+    large = np.array(picture.resize((960, 1440))) + np.random.default_rng(0).normal(0, 12, (1440, 960, 3))
+    noisy = Image.fromarray(large.clip(0, 255).astype(np.uint8))
+    assert difference(convert(noisy), convert(picture)) < 18
+
+
 def test_28x28_pixels_are_kept_and_negated_if_light() -> None:
     pixels = np.random.default_rng(0).integers(0, 90, (28, 28), dtype=np.uint8)
     picture = Image.fromarray(pixels).convert("RGB")
