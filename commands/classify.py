@@ -1,8 +1,7 @@
 """Classify image files: `python -m commands.classify --model models/dropout.pt shirt.png bag.jpg`.
 
-A Fashion-MNIST image shows one light object on black, in grey, 28x28. An image of any size, grey or in colour, is
-converted to that: transparency becomes white; colours become grey; an image with a light border (median above half) is
-inverted; the longer side is scaled to 28, the shorter in proportion; the result is centred on black, padded to 32x32.
+An image of any size, grey or in colour, is converted to the form of Fashion-MNIST's images: see
+lenet5/pictures/conversion.py. A picture of several objects, or of none, is classified with a warning.
 """
 
 from lenet5.support.process import set_up
@@ -15,54 +14,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lenet5.data.dataset import CLASS_NAMES
 from lenet5.network.model import LeNet5, to_pixels
 from lenet5.network.model_file import load_model
+from lenet5.pictures.conversion import convert, warning
+from lenet5.pictures.files import read_picture
 from lenet5.preparation.prepare import pad
 from lenet5.support.errors import UserError
 
-SIDE = 28
-
 
 def read_image(path: Path) -> Tensor:
-    """Return the image in a file as LeNet-5 takes it, uint8 1 x 1 x 32 x 32. Raises UserError if it cannot be read."""
-    try:
-        with Image.open(path) as file:
-            image = eight_bit(ImageOps.exif_transpose(file)).convert("RGBA")
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image that Pillow can read.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path} cannot be read as an image: {reason.rstrip('.')}.") from None
-    grey = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L")
-    if is_light(grey):
-        grey = ImageOps.invert(grey)
-    fitted = ImageOps.pad(grey, (SIDE, SIDE), method=Image.Resampling.BOX, color=0)
-    return pad(torch.from_numpy(np.array(fitted))[None, None])
+    """Return the image in a file as LeNet-5 takes it, uint8 1 x 1 x 32 x 32. Raises UserError if it cannot be read.
 
-
-def eight_bit(image: Image.Image) -> Image.Image:
-    """Return 16-bit grey, which Pillow would clip instead of scale, as 8-bit grey; any other image as it is.
-
-    Raises ValueError for 32-bit pixels, which have no defined white.
+    Prints a warning if it does not seem to show one object.
     """
-    if image.mode in ("I", "F"):
-        raise ValueError("its pixels have 32 bits; save it with 8 or 16 bits")
-    if not image.mode.startswith("I;16"):
-        return image
-    return Image.fromarray((np.array(image, dtype=np.int64) // 257).clip(0, 255).astype(np.uint8))
-
-
-def is_light(grey: Image.Image) -> bool:
-    """Return whether the background is light, as in most product photographs, judged by the outermost pixels."""
-    pixels = np.array(grey)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    return bool(np.median(border) > 127)
+    image = convert(read_picture(path))
+    doubt = warning(image)
+    if doubt:
+        print(f"Warning: {path} {doubt}; the model expects one.", file=sys.stderr)
+    return pad(torch.from_numpy(image)[None, None])
 
 
 @torch.inference_mode()
