@@ -65,15 +65,11 @@ def test_a_missing_venv_module_is_reported_with_a_remedy(tmp_path: Path) -> None
 
 def test_a_users_settings_of_python_and_shell_stop_nothing(project: Project) -> None:
     project.call_environment_ready()
-    expected = project.files("metrics/*.png", "dvc.lock")
-    for path in ("metrics/convergence.png", "data/params.valid"):
-        (project.root / path).unlink()
+    project.change_params(lambda params: params["exercise"]["dropout"].update(test=50.0))
     settings = {"PYTHONSAFEPATH": "1", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error", "SHELL": "/usr/sbin/nologin"}
     settings["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    shutil.rmtree(project.root / ".dvc/cache/runs")  # so that the stages run again
     printed = project.run("make", "reproduce", check=True, **settings).stdout
-    assert {"check", "plot"} <= project.stages_in(printed)
-    assert project.files("metrics/*.png", "dvc.lock") == expected
+    assert project.stages_in(printed) == {"check", "summary", "plot"}, printed
     project.run("python", "-m", "stages.plot", MPLBACKEND=settings["MPLBACKEND"])
 
 
