@@ -12,6 +12,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # DVC starts commands with $SHELL. The others are settings of a user's that would stop Python, DVC or matplotlib.
 export SHELL
 unexport MPLBACKEND PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONWARNINGS
+# Git sets these in hooks; commands that run in a copy of the project would use them there.
+unexport $(filter-out GIT_CONFIG%,$(shell git rev-parse --local-env-vars 2>/dev/null))
 
 # A killed make leaves children that finish their work. They inherit the lock and hold it until then.
 define alone

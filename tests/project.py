@@ -21,11 +21,11 @@ import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
-TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitignore", "Makefile", "dvc.yaml"]
-TRACKED += ["params.yaml", "pyproject.toml", "requirements.txt"]
+TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitattributes", ".gitignore", "Makefile"]
+TRACKED += ["dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt"]
 TRACKED += ["lenet5", "stages", "commands"]
 IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
-NOT_INHERITED = ("MAKE", "MFLAGS", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
+NOT_INHERITED = ("MAKE", "MFLAGS", "GIT_", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
 END = 10  # seconds in which a stopped command must end; an idle machine needs two, but tests share cores and disk
 yaml = YAML()
 
@@ -68,8 +68,8 @@ class Project:
         programs = str(Path(sys.executable).parent)
         people = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
         author = dict.fromkeys(people, "test@example.org")
-        # Left out: what lets a make in the project print that it runs under `make test`, and what each program must set
-        # itself, which modules that a test imports have set in this process.
+        # Left out: what lets a make in the project print that it runs under `make test`, what git sets in a hook that
+        # runs the tests, and what each program must set itself, which modules that a test imports have set here.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
         # DVC runs commands with $SHELL, and with /bin/sh if it is unset, as in a container or under cron.
         ours = {"SHELL": "/bin/sh", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}

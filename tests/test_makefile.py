@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from lenet5.support.process import GIT_VARIABLES
 from tests.conftest import ROOT
 from tests.project import Project
 
 LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "plots", "smoke")
 
 
-def make(folder: Path, *arguments: str, path: str = "/usr/bin:/bin") -> tuple[int, str]:
+def make(folder: Path, *arguments: str, variables: tuple[str, ...] = ()) -> tuple[int, str]:
     shutil.copy(ROOT / "Makefile", folder)
     (folder / "requirements.txt").touch()
     Project(folder).run("git", "init", "--quiet")
     Project(folder).commit("a Makefile")
-    result = Project(folder).run("/usr/bin/env", f"PATH={path}", "/usr/bin/make", *arguments, check=False)
+    command = ("/usr/bin/env", "PATH=/usr/bin:/bin", *variables, "/usr/bin/make", *arguments)
+    result = Project(folder).run(*command, check=False)
     return result.returncode, result.stdout + result.stderr
 
 
@@ -26,6 +28,15 @@ def test_make_alone_lists_the_commands(tmp_path: Path) -> None:
     status, output = make(tmp_path)
     assert status == 0
     assert all(f"make {command}" in output for command in LISTED)
+
+
+def test_recipes_get_no_variable_that_git_sets_in_hooks(tmp_path: Path) -> None:
+    names = Project(tmp_path).run("git", "rev-parse", "--local-env-vars").stdout.split()
+    assert {name for name in names if not name.startswith(("GIT_CONFIG", "GIT_INTERNAL"))} == {*GIT_VARIABLES}
+    variables = tuple(f"{name}=/nowhere" for name in GIT_VARIABLES)
+    status, output = make(tmp_path, "--eval=print: ; @env", "print", variables=variables)
+    assert status == 0
+    assert [line for line in output.splitlines() if "/nowhere" in line] == []
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", ""])

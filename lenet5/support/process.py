@@ -23,6 +23,23 @@ from lenet5.support.errors import UserError
 # Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+# Git sets these in hooks. They would redirect git and DVC from the folder in which they run, such as a copy of the
+# project, to the user's repository and index. The list is that of `git rev-parse --local-env-vars`, without those that
+# hold configuration.
+GIT_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
 
 PACKAGES = ("lenet5", "stages", "replication")  # whose code a result may depend on
 T = TypeVar("T")
@@ -99,8 +116,9 @@ def _report_changes(changed: set[Path]) -> None:
 def set_up() -> None:
     """Set up this process as one of the project's programs. Call it once, before PyTorch is loaded.
 
-    Sets the environment variables that PyTorch's libraries read, prints a UserError as a message (exit status 1) and
-    Ctrl-C as one line, and ends the process when the `dvc` that started it has ended.
+    Sets the environment variables that PyTorch's libraries read, removes those that git sets in hooks, prints a
+    UserError as a message (exit status 1) and Ctrl-C as one line, and ends the process when the `dvc` that started it
+    has ended.
     """
     # The libraries choose their kernels, and with them the order of their sums, by the processor. Every x86-64 machine
     # of the last decade has AVX2: limited to it, all of them choose the same kernels.
@@ -111,6 +129,8 @@ def set_up() -> None:
     for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONWARNINGS"):
         os.environ.pop(name, None)
     os.environ["SHELL"] = "/bin/sh"
+    for name in GIT_VARIABLES:
+        os.environ.pop(name, None)
     sys.excepthook = _report
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()

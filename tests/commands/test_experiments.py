@@ -97,6 +97,27 @@ def test_experiments_compare_techniques_and_change_no_file(committed: Project) -
     assert project.stages_run("select") == set()
 
 
+def test_experiments_in_a_hook_of_a_worktree_change_nothing(committed: Project, tmp_path: Path) -> None:
+    # Git runs this hook with GIT_DIR and GIT_INDEX_FILE set.
+    hook = committed.root / ".git/hooks/post-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nenv > hook.txt\nexec python -m commands.experiments\n")
+    hook.chmod(0o755)
+    committed.run("git", "worktree", "add", "--quiet", str(tmp_path / "worktree"))
+    project = Project(tmp_path / "worktree")
+    (project.root / "README.md").write_text("of the user\n")
+    project.run("git", "add", "README.md")
+    before = state(committed)
+    project.run("git", "commit", "--quiet", "--message", "with a hook")
+    assert set(experiments(project)) == set(TECHNIQUES)
+    assert {"GIT_DIR", "GIT_INDEX_FILE"} <= {line.split("=")[0] for line in project.read("hook.txt").decode().split()}
+    status = project.run("git", "status", "--porcelain=v2", "--branch").stdout
+    assert "# branch.head worktree\n" in status
+    assert [line for line in status.splitlines() if not line.startswith("#")] == ["? hook.txt"]
+    assert state(committed)[1] == before[1]
+    assert committed.run("git", "status", "--porcelain=v2", "--branch").stdout == before[0][0]
+
+
 def test_names_that_are_already_taken_are_rejected(committed: Project) -> None:
     project = committed
     project.run("git", "branch", "dropout")
