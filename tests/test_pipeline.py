@@ -155,6 +155,18 @@ def test_a_mistake_in_params_changes_no_result(project: Project, key: str, value
     assert project.files(*results) == before
 
 
+def test_a_clone_with_autocrlf_has_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    project.commit("results")
+    project.run("git", "clone", "--quiet", "--config", "core.autocrlf=true", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    for path in project.run("git", "ls-files").stdout.splitlines():
+        assert clone.read(path) == project.read(path), path
+    shutil.copytree(project.root / ".dvc/cache", clone.root / ".dvc/cache")
+    clone.dvc("checkout")
+    clone.dvc("status", "--quiet")
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
 def test_dvc_plots_show_every_technique(project: Project) -> None:
     shown = json.loads(project.dvc("plots", "show", "--json").stdout)
     assert "errors" not in shown
