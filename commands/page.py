@@ -14,12 +14,11 @@ import base64
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import vl_convert
 
-from commands.scratch import run
+from commands.scratch import run, temporary_folder
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 
@@ -51,9 +50,8 @@ def data_url(image: Path) -> str:
 
 
 def main(*revisions: str) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--out", temporary]
+    with temporary_folder() as folder:
+        command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--out", str(folder)]
         # DVC's warnings go to the user.
         if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode != 0:
             raise UserError(f"`{' '.join(command[:-2])}` failed; see the messages above.")

@@ -1,15 +1,18 @@
 """Copies of the project in a temporary folder, where DVC can run without disturbing the project itself."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lenet5.support.errors import UserError
 from lenet5.support.paths import RAW
 
+PREFIX = "lenet5-scratch-"  # of the temporary folders
 RESULTS = ("dvc.lock", "metrics")  # tracked by git, but not yet added after a first `dvc repro`
 
 
@@ -40,6 +43,30 @@ def snapshot(scratch: Path) -> str:
 
 
 @contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a temporary folder, which is deleted at the end, after deleting those that killed processes have left.
+
+    A process locks its folder, so that one that can be locked belongs to no process.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError), locked(folder):  # in use, of another user, or deleted meanwhile
+            shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary, locked(Path(temporary)):
+        yield Path(temporary)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder until the end, or of this process. Raises OSError if it cannot be taken at once."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def copies(count: int = 1) -> Iterator[list[Path]]:
     """Yield `count` clones of the repository in the current folder, at its HEAD, with its current files staged.
 
@@ -49,9 +76,9 @@ def copies(count: int = 1) -> Iterator[list[Path]]:
     top = run("git", "rev-parse", "--show-toplevel")
     if Path(top).resolve() != Path.cwd().resolve():
         raise UserError(f"Run this in the project's top folder, {top}.")
-    with tempfile.TemporaryDirectory(prefix="lenet5-") as temporary:
-        tree = snapshot(Path(temporary))
-        folders = [Path(temporary) / f"copy{number}" for number in range(count)]
+    with temporary_folder() as temporary:
+        tree = snapshot(temporary)
+        folders = [temporary / f"copy{number}" for number in range(count)]
         for folder in folders:
             run("git", "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
             run("git", "checkout", "--quiet", "--detach", run("git", "rev-parse", "HEAD"), folder=folder)
