@@ -107,15 +107,16 @@ def test_experiments_in_a_hook_of_a_worktree_change_nothing(committed: Project, 
     project = Project(tmp_path / "worktree")
     (project.root / "README.md").write_text("of the user\n")
     project.run("git", "add", "README.md")
-    before = state(committed)
+    asked = ("git", "status", "--porcelain=v2", "--branch")
+    status_before, before = committed.run(*asked).stdout, state(committed)
     project.run("git", "commit", "--quiet", "--message", "with a hook")
     assert set(experiments(project)) == set(TECHNIQUES)
     assert {"GIT_DIR", "GIT_INDEX_FILE"} <= {line.split("=")[0] for line in project.read("hook.txt").decode().split()}
-    status = project.run("git", "status", "--porcelain=v2", "--branch").stdout
+    status = project.run(*asked).stdout
     assert "# branch.head worktree\n" in status
     assert [line for line in status.splitlines() if not line.startswith("#")] == ["? hook.txt"]
     assert state(committed)[1] == before[1]
-    assert committed.run("git", "status", "--porcelain=v2", "--branch").stdout == before[0][0]
+    assert committed.run(*asked).stdout == status_before
 
 
 def test_names_that_are_already_taken_are_rejected(committed: Project) -> None:
