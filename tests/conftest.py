@@ -1,5 +1,6 @@
 """Fixtures: small projects that really run this project's code and pipeline, on a few hundred generated images."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -13,6 +14,11 @@ PROJECT_FIXTURES = {"computed_project", "new_project", "replicated_project", "fi
 
 # Shells let background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than cores: tests wait for locks, servers and epochs a third of their time."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(tryfirst=True)

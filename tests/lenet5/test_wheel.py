@@ -29,7 +29,7 @@ save_model(
     weights=saved.state_dict(),
     epoch=1,
     validation_loss=0.5,
-    origin={"settings": settings.model_dump(), "data_sha256": {}, "torch": torch.__version__},
+    origin={"settings": settings.model_dump(), "data_sha256": {}, "torch": str(torch.__version__)},
 )
 model, content = load_model("model.pt")
 images = torch.randint(256, (3, 1, 32, 32), dtype=torch.uint8)
