@@ -12,13 +12,11 @@ ROOT = Path(__file__).parent.parent
 # The fixtures that run or copy a project. A test that depends on one of them runs the pipeline or a program.
 PROJECT_FIXTURES = {"computed_project", "new_project", "replicated_project", "fingerprinted_project"}
 
+# Tests run in parallel on all cores, so that more threads per process would only compete. Read when torch is loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # Shells let background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one worker more than cores: tests wait for locks, servers and epochs a third of their time."""
-    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
