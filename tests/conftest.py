@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from lenet5.support.process import set_up
 from tests.project import Project, computed_once, write_data_set
 
 ROOT = Path(__file__).parent.parent
 # The fixtures that run or copy a project. A test that depends on one of them runs the pipeline or a program.
 PROJECT_FIXTURES = {"computed_project", "new_project", "replicated_project", "fingerprinted_project"}
 
-# Tests run in parallel on all cores, so that more threads per process would only compete. Read when torch is loaded.
+# Before torch is loaded. As in a program, so that its kernels do not depend on which modules a test process has
+# imported; and one thread, since tests run in parallel on all cores.
+set_up()
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # Shells let background jobs ignore Ctrl-C, and the commands under test would inherit that.

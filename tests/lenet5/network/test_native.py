@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ def test_biases_before_batch_norm_have_no_gradient() -> None:
         assert not results[name].any(), name
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two threads in torch, on any machine: the rounding of its results depends on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("technique", TECHNIQUES, ids=str)
 def test_twenty_steps_give_the_models_losses(technique: dict[str, float]) -> None:
     """Steps of Adam, with the same dropout masks, then evaluation."""
@@ -79,11 +90,11 @@ def test_twenty_steps_give_the_models_losses(technique: dict[str, float]) -> Non
         losses.append(curve)
     # Adam scales the smallest gradients up to full steps, so rounding grows from step to step.
     torch.testing.assert_close(losses[1][:8], losses[0][:8], rtol=2e-4, atol=2e-4)
-    torch.testing.assert_close(losses[1], losses[0], rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-2, atol=1e-2)
     model.eval(), reference.eval()
     with torch.no_grad():
         expected = reference(images().float().div(255))
-    torch.testing.assert_close(network(images(), torch.arange(IMAGES)), expected, rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(network(images(), torch.arange(IMAGES)), expected, rtol=5e-3, atol=5e-3)
 
 
 def test_running_averages_are_the_models() -> None:
