@@ -1,6 +1,5 @@
 """Copies of the project in a temporary folder, where DVC can run without disturbing the project itself."""
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -9,10 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from lenet5.support.errors import UserError
 from lenet5.support.paths import RAW
 
 PREFIX = "lenet5-scratch-"  # of the temporary folders
+LOCK = "lock"  # the file in each of them that its process locks
 RESULTS = ("dvc.lock", "metrics")  # tracked by git, but not yet added after a first `dvc repro`
 
 
@@ -49,21 +51,12 @@ def temporary_folder() -> Iterator[Path]:
     A process locks its folder, so that one that can be locked belongs to no process.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError), locked(folder):  # in use, of another user, or deleted meanwhile
+        if folder.is_symlink():
+            continue
+        with suppress(OSError, Timeout), FileLock(folder / LOCK, timeout=0):  # in use, another user's, or deleted
             shutil.rmtree(folder)
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary, locked(Path(temporary)):
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as temporary, FileLock(Path(temporary) / LOCK):
         yield Path(temporary)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder until the end, or of this process. Raises OSError if it cannot be taken at once."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

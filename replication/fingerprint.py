@@ -18,7 +18,7 @@ from lenet5.support.files import write_json
 from lenet5.support.params import load_params, technique_settings
 from lenet5.support.paths import METRICS
 from replication.analysis.results import load_plan
-from replication.replicate import data_of_seed, replicate
+from replication.replicate import load_prepared, replicate
 
 FINGERPRINT = METRICS / "fingerprint.json"
 SEED = 1  # not the study's, so that the split is drawn here too
@@ -45,7 +45,7 @@ def main() -> None:
     set_up_torch()
     inputs = Inputs(lambda: (load_params(), load_plan()))
     params, plan = inputs.parameters
-    data = data_of_seed(params.data, SEED)
+    data = load_prepared(params.data.model_copy(update={"split_seed": SEED}))
     data_sha256 = [split.digest() for split in data]
     data = first_images(data)
     content: dict[str, dict[str, dict[str, str]]] = {}

@@ -30,10 +30,9 @@ from lenet5.training.progress import Reporter
 from replication.analysis.results import packed, path_of
 
 
-def data_of_seed(settings: DataSettings, seed: int) -> Data:
-    """Return the data set with the validation split that `seed` draws."""
-    contents = raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True))
-    return prepare(contents, settings.model_copy(update={"split_seed": seed}))
+def load_prepared(settings: DataSettings) -> Data:
+    """Return the data set, downloaded if necessary, padded and split."""
+    return prepare(raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True)), settings)
 
 
 def replicate(
@@ -75,7 +74,7 @@ def main(technique: str, seed: int, learning_rate: float) -> None:
     settings, data_settings = inputs.parameters
     if settings.device == "cuda":
         require_gpu()
-    data = data_of_seed(data_settings, seed)
+    data = load_prepared(data_settings)
     run = f"{learning_rate}-{technique}-{seed}"
     reporter = Reporter(run, settings.epochs)
     with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:

@@ -11,7 +11,7 @@ from lenet5.data.tensors import load_tensors, save_tensors, tensors_digest
 from lenet5.network.model import LeNet5
 from lenet5.support.errors import UserError
 from lenet5.support.params import Probability, Sha256, TrainSettings
-from lenet5.support.schema import Section
+from lenet5.support.schema import Section, first_problem
 
 
 class Arguments(Section):
@@ -84,10 +84,7 @@ def load_model(path: str | Path) -> tuple[LeNet5, dict[str, Any]]:
         content = Content.model_validate(load_tensors(path))
         return _rebuilt(content), content.model_dump()
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part)[:60] for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise _not_a_model(path, f"{place}: {reason}" if place else reason) from None
+        raise _not_a_model(path, first_problem(error)) from None
     except (ValueError, RuntimeError) as error:  # RuntimeError: a kind of tensor that cannot be copied to the model
         raise _not_a_model(path, str(error)) from None
 

@@ -126,11 +126,9 @@ def set_up() -> None:
         os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_CBWR="AVX2")
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it, CUDA's matrix products are not deterministic
     # Settings of a user's that would stop matplotlib, or the Python, DVC and shell that this process starts.
-    for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONWARNINGS"):
+    for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONWARNINGS", *GIT_VARIABLES):
         os.environ.pop(name, None)
     os.environ["SHELL"] = "/bin/sh"
-    for name in GIT_VARIABLES:
-        os.environ.pop(name, None)
     sys.excepthook = _report
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()

@@ -53,6 +53,14 @@ def validated(model: type[Checked], content: Any, source: str, prefix: tuple[str
         raise UserError("\n".join(lines)) from None
 
 
+def first_problem(error: ValidationError) -> str:
+    """Return place and reason of the first problem that pydantic found, in content that only programs write."""
+    first = error.errors()[0]
+    place = ".".join(str(part)[:60] for part in first["loc"])
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason
+
+
 # In YAML's terms, where pydantic's messages use Python's.
 WORDS = {
     "string_type": "text",

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE, Seed, Sha256, load_params
 from lenet5.support.paths import METRICS, PARAMS
-from lenet5.support.schema import Section, read_yaml, shown, validated
+from lenet5.support.schema import Section, first_problem, read_yaml, shown, validated
 
 REPLICATES = METRICS / "replicates"
 PLAN = Path("replication/params.yaml")
@@ -66,12 +66,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Loss = Annotated[float, Field(ge=0)]
 
 
-class Failure(Section):
-    """The file of a replicate that diverged."""
+class Identity(Section):
+    """Which replicate a file holds."""
 
     technique: str
     seed: int
     learning_rate: float
+
+
+class Failure(Identity):
+    """The file of a replicate that diverged."""
+
     failure: str
 
 
@@ -80,12 +85,9 @@ class ClassAccuracy(Section):
     accuracy: Fraction
 
 
-class Metrics(Section):
+class Metrics(Identity):
     """The file of any other replicate. Its values must agree with each other."""
 
-    technique: str
-    seed: int
-    learning_rate: float
     train_loss: Loss
     train_accuracy: Fraction
     validation_loss: Loss
@@ -136,9 +138,7 @@ def read_replicate(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
-        raise UserError(f"{path} is invalid: {place}{first['msg'].removeprefix('Value error, ')}") from None
+        raise UserError(f"{path} is invalid: {first_problem(error)}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is invalid: it is not JSON ({error})") from None
     own = path_of(replicate.technique, replicate.seed, replicate.learning_rate)
