@@ -5,8 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
-JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-N ?= 4
+export N ?= 4
 READY := .venv/ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # DVC starts commands with $SHELL. The others are settings of a user's that would stop Python, DVC or matplotlib.
@@ -15,59 +14,21 @@ unexport MPLBACKEND PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONWARNINGS
 # Git sets these in hooks; commands that run in a copy of the project would use them there.
 unexport $(filter-out GIT_CONFIG%,$(shell git rev-parse --local-env-vars 2>/dev/null))
 
-# A killed make leaves children that finish their work. They inherit the lock and hold it until then.
-define alone
-mkdir -p .checkpoints
-exec 9> .checkpoints/$@.lock
-if command -v flock > /dev/null && ! flock --nonblock 9; then
-	echo "Another 'make $@' is running in this folder; waiting for it to end."
-	flock 9
-fi
-endef
-
-define whole_jobs
-case "$(JOBS)" in
-'' | *[!0-9]* | 0*) echo "JOBS is '$(JOBS)', but must be a whole number of at least 1." >&2; exit 1 ;;
-esac
-endef
-
-# What can run in parallel once the data are prepared, one job per line; the shortest comes last.
-define stages
-from lenet5 import load_params
-print(*(f"train@{name} evaluate@{name}" for name in load_params().techniques), "theory", sep="\n")
-endef
-
 .PHONY: help
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# The runs train in parallel, one per core; the last `dvc repro` verifies them and runs the stages that join them.
 .PHONY: reproduce
 reproduce: $(READY) ## compute the study and print its table; JOBS=n runs in parallel
-	@$(whole_jobs)
-	$(alone)
-	python -m stages.check
-	dvc repro --single-item check prepare
-	# xargs continues with the other jobs when one fails, and exits with 123; the last `dvc repro` repeats the error.
-	python -c '$(stages)' | xargs -r -L 1 -P $(JOBS) \
-		sh -c 'dvc --wait-for-lock repro --single-item "$$@" || exit 1' _ 2>&1 |
-		{ trap '' INT; cat; } || [ $$? = 123 ] # on Ctrl-C, cat still forwards the last lines
-	dvc repro
-	python -m commands.origins
-	cat metrics/summary.md
+	@python -m commands.reproduce
 
 .PHONY: replicate
 replicate: $(READY) ## repeat every technique over seeds and analyse the results; JOBS=n in parallel
-	@$(whole_jobs)
-	$(alone)
-	python -m stages.check
-	dvc repro --quiet prepare
-	python -m replication.run $(JOBS)
-	cat metrics/replication.md
+	@python -m replication.run
 
 .PHONY: audit
 audit: $(READY) ## recompute N=4 replicates, drawn at random, and compare them with metrics/replicates
-	@python -m replication.audit "$(N)"
+	@python -m replication.audit "$$N"
 
 .PHONY: experiments
 experiments: $(READY) ## create one DVC experiment per technique, for `dvc metrics diff baseline dropout`
@@ -75,7 +36,7 @@ experiments: $(READY) ## create one DVC experiment per technique, for `dvc metri
 
 .PHONY: plots
 plots: $(READY) ## write all plots to plots.html, which works offline; REV=main adds those of that revision
-	@python -m commands.page $(REV)
+	@python -m commands.page $${REV-}
 
 .PHONY: smoke
 smoke: $(READY) ## run the whole pipeline on a slice of the data, in a temporary copy
@@ -100,7 +61,7 @@ test: lint ## lint, types, and all tests
 .PHONY: benchmark
 benchmark: $(READY) ## time the study against other libraries; leave the machine alone meanwhile
 	@python -m stages.check
-	dvc repro --quiet prepare
+	dvc --wait-for-lock repro prepare
 	python -m pip --quiet --disable-pip-version-check install --requirement benchmarks/requirements.txt
 	python -m benchmarks.run
 	python -m benchmarks.figure

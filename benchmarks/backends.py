@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
+from commands.interruption import end_together
 from commands.scratch import copies, reproduce
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_json
@@ -71,4 +72,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_together()
     main()

@@ -12,11 +12,11 @@ set_up()
 import io
 import os
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 
+from commands.interruption import Pool, end_together
 from commands.scratch import copies, run
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
@@ -71,7 +71,9 @@ def check_results(folder: Path) -> None:
         ["dvc", "repro", "--dry", "--allow-missing"], cwd=folder, capture_output=True, text=True, check=False
     )
     would_run = {line.split("'")[1] for line in dry.stdout.splitlines() if line.startswith("Running stage '")}
-    if dry.returncode != 0 or would_run - CHEAP:
+    if dry.returncode != 0:
+        raise UserError(f"`dvc repro --dry --allow-missing` failed; nothing was changed.\n{dry.stderr.strip()}")
+    if would_run - CHEAP:
         raise UserError(
             "The files in metrics/ are not up to date with params.yaml and the code; nothing was changed. "
             "Run `make reproduce` (or `dvc repro`) first."
@@ -104,7 +106,8 @@ def replace_experiments(folders: list[Path]) -> None:
 def table(techniques: list[str]) -> str:
     """Return the main columns of `dvc exp show`, one row per technique."""
     keep = f"Experiment|{SELECTED}:({'|'.join(COLUMNS)})$"
-    shown = run("dvc", "exp", "show", "--csv", "--hide-workspace", "--drop", ".*", "--keep", keep)
+    columns = ["--drop", ".*", "--keep", keep]
+    shown = run("dvc", "--wait-for-lock", "exp", "show", "--csv", "--hide-workspace", *columns)
     rows = pd.read_csv(io.StringIO(shown), index_col="Experiment")
     rows = rows.rename(columns=lambda name: name.removeprefix(f"{SELECTED}:"))
     return str(rows.loc[techniques, list(COLUMNS)].round(4).to_string(index_names=False))
@@ -115,11 +118,12 @@ def main() -> None:
     check_names(techniques)
     with copies(len(techniques)) as folders:
         check_results(folders[0])
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with Pool(os.cpu_count()) as pool:
             list(pool.map(make_experiment, techniques, folders))
         replace_experiments(folders)
     print(table(techniques))
 
 
 if __name__ == "__main__":
+    end_together()
     main()

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import vl_convert
 
+from commands.interruption import end_together
+from commands.repair import check_lock_files
 from commands.scratch import run, temporary_folder
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
@@ -50,11 +52,19 @@ def data_url(image: Path) -> str:
 
 
 def main(*revisions: str) -> None:
+    check_lock_files()
     with temporary_folder() as folder:
-        command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--out", str(folder)]
+        command = [
+            "dvc",
+            "--wait-for-lock",
+            "plots",
+            *(["diff", *revisions] if revisions else ["show"]),
+            "--out",
+            str(folder),
+        ]
         # DVC's warnings go to the user.
         if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode != 0:
-            raise UserError(f"`{' '.join(command[:-2])}` failed; see the messages above.")
+            raise UserError("`dvc plots` failed; see the messages above.")
         if not (folder / "index.html").exists():
             run("dvc", "stage", "list")  # raises UserError with DVC's message if dvc.yaml cannot be read
             raise UserError("dvc.yaml defines no plots. Restore it, for example with `git checkout -- dvc.yaml`.")
@@ -64,4 +74,5 @@ def main(*revisions: str) -> None:
 
 
 if __name__ == "__main__":
+    end_together()
     main(*sys.argv[1:])

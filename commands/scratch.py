@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from commands.repair import check_lock_files
 from lenet5.support.errors import UserError
 from lenet5.support.paths import RAW
 
@@ -69,6 +70,7 @@ def copies(count: int = 1) -> Iterator[list[Path]]:
     top = run("git", "rev-parse", "--show-toplevel")
     if Path(top).resolve() != Path.cwd().resolve():
         raise UserError(f"Run this in the project's top folder, {top}.")
+    check_lock_files()
     with temporary_folder() as temporary:
         tree = snapshot(temporary)
         folders = [temporary / f"copy{number}" for number in range(count)]

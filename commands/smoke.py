@@ -9,6 +9,7 @@ set_up()
 
 from ruamel.yaml import YAML
 
+from commands.interruption import end_together
 from commands.scratch import copies, reproduce
 from lenet5.support.params import load_params
 from lenet5.support.paths import PARAMS
@@ -30,4 +31,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_together()
     main()

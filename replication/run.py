@@ -1,26 +1,24 @@
-"""Compute the replicates that are not up to date, several side by side, and then the analysis: `make replicate`.
-
-`python -m replication.run 2`
-"""
+"""Compute the replicates that are not up to date, several side by side, and then the analysis: `make replicate`."""
 
 from lenet5.support.process import set_up
 
 set_up()
 
-import argparse
 import json
 import re
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from commands.interruption import Pool, end_together
+from commands.pipeline import alone, dvc, jobs
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
+from lenet5.support.paths import METRICS
 from replication.analysis.results import load_plan
 
 PIPELINE = Path("replication")
@@ -28,13 +26,11 @@ RESULT = re.compile(r"\S+: (test accuracy .*|diverged)")
 EPOCH = re.compile(r"epoch (\d+)/\d+:")
 
 
-def dvc(*arguments: str) -> str:
-    """Return the standard output of a DVC command in the replication's pipeline. Raises UserError if it fails."""
-    command = ["dvc", *arguments]
-    result = subprocess.run(command, cwd=PIPELINE, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise UserError(f"`{' '.join(command)}` failed in {PIPELINE}:\n{result.stderr.strip()}")
-    return result.stdout
+def output(*arguments: str, folder: Path = PIPELINE) -> str:
+    """Return the last line that a DVC command prints. Raises UserError if it fails."""
+    lines: list[str] = [""]
+    dvc(*arguments, folder=folder, show=lines.append)
+    return lines[-1]
 
 
 def outdated() -> list[str]:
@@ -42,58 +38,67 @@ def outdated() -> list[str]:
 
     The fingerprint is brought up to date first, since it decides which replicates are up to date.
     """
-    dvc("repro", "--quiet", "--single-item", "fingerprint")
-    return list(json.loads(dvc("status", "--json", "replicate", "control")))
+    output("repro", "--single-item", "fingerprint")
+    return list(json.loads(output("status", "--json", "replicate", "control")))
 
 
 def compute(name: str, epochs: "tqdm[Any]") -> str:
     """Compute one replicate, advance the bar with its epochs, and return its result. Raises UserError if it fails."""
-    command = ["dvc", "--wait-for-lock", "repro", "--single-item", name]
     printed, epoch = [""], 0
-    with subprocess.Popen(
-        command,
-        cwd=PIPELINE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        close_fds=False,  # in particular make's lock, which is held until the last of these processes has ended
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            printed.append(line.strip())
-            if match := EPOCH.search(line):
-                epochs.update(int(match[1]) - epoch)
-                epoch = int(match[1])
-    if process.returncode:
-        raise UserError(
-            "\n".join([*printed[-10:], f"{name} failed. Fix the cause and run the same command to resume."])
-        )
+
+    def show(line: str) -> None:
+        nonlocal epoch
+        printed.append(line.strip())
+        if match := EPOCH.search(line):
+            epochs.update(int(match[1]) - epoch)
+            epoch = int(match[1])
+
+    try:
+        dvc("repro", "--single-item", name, folder=PIPELINE, show=show)
+    except UserError as error:
+        raise UserError("\n".join([*printed[-10:], str(error)])) from None
     results = [match[1] for line in printed if (match := RESULT.fullmatch(line))]
     return f"{name}: {results[-1] if results else 'from the cache'}"
 
 
-def main(jobs: int) -> None:
-    load_plan()  # reports mistakes before anything is computed
-    names = outdated()
-    print(f"{len(names)} replicates to compute, {jobs} at a time.")
+def compute_all(names: list[str], count: int) -> list[str]:
+    """Compute replicates, `count` side by side, and return the errors of those that failed."""
     total = len(names) * load_params().train.epochs
-    bar = tqdm(total=total, unit="epoch", smoothing=0.02, disable=not names or not sys.stderr.isatty())
     started = time.monotonic()
-    executor = ThreadPoolExecutor(jobs)
-    futures = [executor.submit(compute, name, bar) for name in names]
-    try:
+    errors = []
+    with (
+        tqdm(total=total, unit="epoch", smoothing=0.02, disable=not names or not sys.stderr.isatty()) as bar,
+        Pool(count) as pool,
+    ):
+        futures = [pool.submit(compute, name, bar) for name in names]
         for done, future in enumerate(as_completed(futures), start=1):
+            try:
+                result = future.result()
+            except UserError as error:
+                errors.append(result := str(error))
             left = (time.monotonic() - started) / done * (len(names) - done) / 60
-            bar.write(f"{done}/{len(names)}, {left:.0f} min left: {future.result()}", file=sys.stdout)
+            bar.write(f"{done}/{len(names)}, {left:.0f} min left: {result}", file=sys.stdout)
             sys.stdout.flush()
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        bar.close()
-    if subprocess.run(["dvc", "repro"], cwd=PIPELINE, check=False).returncode:
-        raise UserError("The analysis of the replicates failed; see the messages above.")
+    return errors
+
+
+def main() -> None:
+    count = jobs()
+    load_plan()  # reports mistakes before anything is computed
+    with alone("replicate"):
+        names = outdated()
+        print(f"{len(names)} replicates to compute, {count} at a time.", flush=True)
+        if names:
+            output("repro", "prepare", folder=Path())  # once, since the replicates would all download missing files
+        if errors := compute_all(names, count):
+            raise UserError(
+                f"{len(errors)} of {len(names)} replicates failed; see the messages above. "
+                "Fix the cause and run the same command to resume."
+            )
+        dvc("repro", folder=PIPELINE)
+    print((METRICS / "replication.md").read_text(), end="")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m replication.run", description="Compute the replicates.")
-    parser.add_argument("jobs", type=int, help="how many replicates to compute side by side")
-    main(parser.parse_args().jobs)
+    end_together()
+    main()

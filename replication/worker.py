@@ -28,7 +28,7 @@ from dvc.repo import Repo
 
 from lenet5.support.errors import UserError
 from replication.analysis.results import load_plan, read_replicate
-from replication.run import PIPELINE, dvc
+from replication.run import PIPELINE, output
 
 FILE = PIPELINE / "dvc.yaml"
 
@@ -54,7 +54,7 @@ def check(repo: Repo, names: list[str]) -> None:
             f"{', '.join(unknown)}: not a replicate in {FILE}; nothing was computed. "
             f"`dvc stage list --name-only {FILE}` lists the names; those with an {JOIN} are replicates."
         )
-    if json.loads(dvc("status", "--json", "fingerprint")):
+    if json.loads(output("status", "--json", "fingerprint")):
         raise UserError(
             "metrics/fingerprint.json is not up to date with the code; nothing was computed. In one clone, run "
             "`cd replication && dvc repro fingerprint`, commit the result, and use that commit in all clones."

@@ -39,11 +39,24 @@ def test_recipes_get_no_variable_that_git_sets_in_hooks(tmp_path: Path) -> None:
     assert [line for line in output.splitlines() if "/nowhere" in line] == []
 
 
-@pytest.mark.parametrize("jobs", ["0", "-1", "two", ""])
-def test_an_invalid_number_of_jobs_is_reported(jobs: str, tmp_path: Path) -> None:
-    status, output = make(tmp_path, "--old-file=.venv/ready", "reproduce", f"JOBS={jobs}")
-    assert status != 0
-    assert f"JOBS is '{jobs}', but must be a whole number of at least 1." in output
+@pytest.mark.parametrize("command", ["reproduce", "replicate"])
+def test_an_invalid_number_of_jobs_is_reported(command: str, tmp_path: Path) -> None:
+    programs = {"reproduce": "commands.reproduce", "replicate": "replication.run"}
+    for jobs in ("0", "-1", "two", "", "1; touch x", "$(touch x)"):
+        variables = {"JOBS": jobs, "PYTHONPATH": str(ROOT)}
+        failed = Project(tmp_path).run("python", "-m", programs[command], check=False, **variables)
+        assert failed.returncode == 1
+        assert failed.stderr == f"JOBS is '{jobs}', but must be a whole number of at least 1.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_shell_runs_what_is_given_to_make(project: Project) -> None:
+    project.call_environment_ready()
+    for command in ("reproduce JOBS", "audit N", "plots REV"):
+        target, variable = command.split()
+        hostile = f"{variable}=$$(touch x)`touch x`\"; touch x; \"'; touch x; '"
+        assert project.run("make", target, hostile, check=False).returncode != 0
+    assert not (project.root / "x").exists()
 
 
 def fake_python(folder: Path, script: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import stage_process
-from tests.project import Command, Project
+from tests.project import END, Command, Project
 
 TECHNIQUES = ("baseline", "batch_norm", "dropout", "weight_decay")
 
@@ -150,6 +150,11 @@ def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tm
     assert "dropout: epoch 1/" in stopped.printed()
     assert "Interrupted. Run the same command again to resume." in stopped.printed()
     assert "Traceback" not in stopped.printed()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # to make alone
+        stopped = after_some_epochs(project, "make", "reproduce")
+        stopped.process.send_signal(number)
+        stopped.wait(seconds=END)
+        assert "Interrupted. Run the same command again to resume." in stopped.printed()
     after_some_epochs(project, "make", "reproduce").kill()
 
     # Two at once. The children of the first one continue without their killed parent.
@@ -164,8 +169,21 @@ def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tm
     log = project.read("logs/dropout.log").decode()
     trained = [int(number) for number in re.findall(r" epoch (\d+)/", log)]
     assert set(trained) == set(range(1, epochs + 1))
-    assert log.count("resumed after epoch") == 2
-    assert len(trained) <= epochs + 2
+    assert log.count("resumed after epoch") == 4
+    assert len(trained) <= epochs + 4
     project.dvc("status", "--quiet")
     assert "nothing to commit" in project.run("git", "status", ".checkpoints", "models", "logs").stdout
     assert not list(project.root.glob(".checkpoints/**/*.pt"))
+
+
+def test_a_terminated_command_leaves_no_process_and_no_folder(project: Project, tmp_path: Path) -> None:
+    project.call_environment_ready()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    smoke = Command(project, "env", f"TMPDIR={temporary}", "make", "smoke")
+    while " epoch 1/" not in smoke.printed():
+        assert smoke.running(), smoke.printed()
+        time.sleep(0.02)
+    smoke.process.terminate()
+    smoke.wait(seconds=END)
+    assert list(temporary.iterdir()) == []

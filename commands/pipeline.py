@@ -1,0 +1,90 @@
+"""Running DVC: its calls wait for other DVCs, and repair what killed ones have left."""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from commands.repair import check_lock_files, keep_lock_file, repair
+from lenet5.support.errors import UserError
+
+PATIENCE = 600  # seconds to wait for another DVC that uses the same files
+BUSY = re.compile("is busy, it is being blocked by|Unable to acquire lock")
+# DVC ignores Ctrl-C, which would tear the dvc.lock that it is writing; it ends when its stages do.
+START = ("sh", "-c", 'trap "" INT; exec dvc --wait-for-lock "$@"', "dvc")
+LOCKS = Path(".checkpoints")
+
+
+def jobs() -> int:
+    """Return how many runs to compute side by side: the environment variable JOBS, or the number of usable cores.
+
+    Raises UserError if JOBS is something else than a whole number of at least 1.
+    """
+    text = os.environ.get("JOBS")
+    if text is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not re.fullmatch("[1-9][0-9]*", text):
+        raise UserError(f"JOBS is '{text}', but must be a whole number of at least 1.")
+    return int(text)
+
+
+@contextmanager
+def alone(command: str) -> Iterator[None]:
+    """Wait until no other process runs the same command in this folder, and repair dvc.lock if it is damaged."""
+    LOCKS.mkdir(exist_ok=True)
+    lock = FileLock(LOCKS / f"{command}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another 'make {command}' is running in this folder; waiting for it to end.", flush=True)
+        lock.acquire()
+    try:
+        check_lock_files()
+        yield
+    finally:
+        lock.release()
+
+
+def dvc(*arguments: str, folder: Path = Path(), show: Callable[[str], object] = print) -> None:
+    """Run a DVC command in `folder`, and call `show` with each line that it prints.
+
+    If it fails because another DVC uses the same files, or because something is damaged that can be repaired, it is
+    repeated. Raises UserError with DVC's error if it fails for another reason.
+    """
+    deadline = time.monotonic() + PATIENCE
+    waiting = False
+    while True:
+        status, errors = _attempt(arguments, folder, show)
+        if status == 0:
+            keep_lock_file(folder / "dvc.lock")
+            return
+        if repair():
+            continue
+        error = "\n".join(errors)
+        if not BUSY.search(error) or time.monotonic() > deadline:
+            raise UserError(f"{error}\n`dvc {' '.join(arguments)}` failed in {folder.resolve()}.")
+        if not waiting:
+            print(f"Waiting for another DVC to end:\n{error}", flush=True)
+            waiting = True
+        time.sleep(1)
+
+
+def _attempt(arguments: tuple[str, ...], folder: Path, show: Callable[[str], object]) -> tuple[int, list[str]]:
+    """Return the exit status, and what was printed from DVC's error on, which is not shown."""
+    errors: list[str] = []
+    command = [*START, *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if errors or line.startswith("ERROR"):
+                errors.append(line.rstrip())
+            else:
+                show(line.rstrip())
+    return process.returncode, errors

@@ -1,0 +1,119 @@
+"""What a kill leaves in DVC's files does not stop the next command: it is repaired, and every result stays the same."""
+
+import json
+import os
+import shutil
+import sys
+import time
+
+import pytest
+
+from tests.project import Command, Project
+
+REPAIR = (sys.executable, "-m", "commands.repair")
+RESULTS = ("dvc.lock", "models/*", "metrics/**/*")
+
+
+@pytest.fixture
+def computed(project: Project) -> Project:
+    """A small study whose results are committed."""
+    project.call_environment_ready()
+    project.commit("results")
+    return project
+
+
+def reproduce(project: Project) -> str:
+    """Return what `make reproduce` prints."""
+    printed = project.run("make", "reproduce").stdout
+    assert "Traceback" not in printed
+    return printed
+
+
+def wait_for(text: str, command: Command) -> None:
+    while text not in command.printed():
+        assert command.running(), command.printed()
+        time.sleep(0.05)
+
+
+def test_a_damaged_lock_file_is_restored_from_the_last_commit(computed: Project) -> None:
+    before = computed.files(*RESULTS)
+    lock = computed.root / "dvc.lock"
+    whole = lock.read_bytes()
+    for damaged in (b"", whole[:-30], b"\xff\x00", b"<<<<<<< HEAD\n" + whole):
+        lock.write_bytes(damaged)
+        assert "dvc.lock was damaged; restored it from the last commit." in computed.run(*REPAIR).stdout
+        assert computed.read("dvc.lock") == whole
+        shutil.rmtree(computed.root / ".checkpoints")
+    lock.write_bytes(whole[:1000])
+    printed = reproduce(computed)
+    assert computed.stages_in(printed) == set()
+    assert computed.files(*RESULTS) == before
+    assert computed.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_damaged_lock_file_is_restored_from_a_later_copy(computed: Project) -> None:
+    computed.change_params(lambda params: params.update(selected="dropout"))
+    assert computed.stages_in(reproduce(computed)) == {"check", "select"}
+    lock = computed.read("dvc.lock")
+    (computed.root / "dvc.lock").write_bytes(b"")
+    assert "restored it from a copy" in computed.run(*REPAIR).stdout
+    assert computed.read("dvc.lock") == lock
+
+
+def test_a_damaged_lock_file_without_a_good_one_is_replaced(new_project: Project) -> None:
+    (new_project.root / "dvc.lock").write_bytes(b"schema:")
+    assert "DVC writes a new one" in new_project.run(*REPAIR).stdout
+    assert new_project.stages_run("check") == {"check"}
+    assert b"check:" in new_project.read("dvc.lock")
+
+
+def test_damaged_entries_of_the_run_cache_are_deleted(computed: Project) -> None:
+    entries = list((computed.root / ".dvc/cache/runs").glob("*/*/*"))
+    for place, entry in enumerate(entries):
+        text = entry.read_bytes()
+        entry.write_bytes(text[: text.index(b"outs:")] if place % 2 else text[: len(text) // 2])
+    for folder in (computed.root / ".dvc/cache/runs").glob("*/*"):
+        (folder.parent / folder.name[::-1]).mkdir()
+    lock = computed.read("dvc.lock")
+    (computed.root / "dvc.lock").unlink()
+    printed = computed.run(*REPAIR).stdout
+    assert printed.count("an entry of DVC's run cache, was damaged; deleted it.") == len(entries) > 0
+    assert list((computed.root / ".dvc/cache/runs").glob("*/*")) == []
+    (computed.root / "dvc.lock").write_bytes(lock)
+    assert computed.stages_run() == set()
+
+
+def test_a_stale_lock_of_dvc_is_removed(computed: Project) -> None:
+    rwlock = computed.root / ".dvc/tmp/rwlock"
+    entry = {"pid": os.getpid(), "cmd": "/nowhere/dvc repro train@dropout"}
+    write, read = {str(computed.root / "data/prepared"): entry}, {str(computed.root / "models"): [entry]}
+    for stale in ("", "{", '{"write": [1]}', json.dumps({"write": write}), json.dumps({"read": read})):
+        rwlock.write_text(stale)
+        assert computed.dvc("repro", check=False).returncode != 0
+        computed.run(*REPAIR)
+        assert json.loads(rwlock.read_text()) == {"write": {}, "read": {}}
+    rwlock.write_text(json.dumps({"write": write, "read": read}))
+    assert computed.stages_in(reproduce(computed)) == set()
+
+
+def test_dvc_at_work_is_named_and_waited_for(computed: Project) -> None:
+    code = computed.root / "stages/prepare.py"
+    hold = "    import time\n\n    while not Path('.checkpoints/end').exists():\n        time.sleep(0.1)\n"
+    code.write_text("from pathlib import Path\n" + code.read_text() + hold)
+    other = Command(computed, "dvc", "repro", "prepare")
+    wait_for("Running stage 'prepare'", other)
+    waiting = Command(computed, "make", "reproduce")
+    wait_for(f"(PID {other.process.pid}): ", waiting)
+    (computed.root / ".checkpoints/end").touch()
+    assert waiting.process.wait(timeout=120) == 0, waiting.printed()
+    assert other.process.wait() == 0
+    assert waiting.printed().count("Waiting for another DVC to end:") == 1
+    assert "ERROR" not in waiting.printed().replace("ERROR: failed to reproduce 'prepare'", "", 1)
+
+
+def test_repair_by_hand_lets_plain_dvc_run_again(computed: Project) -> None:
+    assert computed.run(*REPAIR).stdout == "Nothing is damaged.\n"
+    (computed.root / "dvc.lock").write_bytes(b"")
+    assert computed.dvc("repro", check=False).returncode != 0
+    assert "restored it from" in computed.run(*REPAIR).stdout
+    assert computed.stages_run() == set()
