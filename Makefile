@@ -43,12 +43,15 @@ smoke: $(READY) ## run the whole pipeline on a slice of the data, in a temporary
 	@python -m commands.smoke
 
 .PHONY: lint
-lint: $(READY)
+lint: $(READY) ## format, style, types, layers, workflows
 	@ruff check
 	ruff format --check
 	clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
 	mypy
 	lint-imports --no-cache > /dev/null || lint-imports --no-cache
+	actionlint
+	zizmor --offline --quiet .github
+	check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
 
 .PHONY: check
 check: lint ## lint, types, and the tests that run no pipeline

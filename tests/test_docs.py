@@ -13,7 +13,7 @@ from replication import fingerprint
 from tests.conftest import ROOT
 from tests.project import Project, add_replication
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Commands that another test runs, and which one.
 RUN_ELSEWHERE = {
     "make reproduce": "tests/test_resume.py",
