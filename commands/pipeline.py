@@ -15,6 +15,7 @@ from lenet5.support.errors import UserError
 
 PATIENCE = 600  # seconds to wait for another DVC that uses the same files
 BUSY = re.compile("is busy, it is being blocked by|Unable to acquire lock")
+BLOCKER = re.compile(r"\(PID \d+\): .*")  # a process, in the first of these errors
 # DVC ignores Ctrl-C, which would tear the dvc.lock that it is writing; it ends when its stages do.
 START = ("sh", "-c", 'trap "" INT; exec dvc --wait-for-lock "$@"', "dvc")
 LOCKS = Path(".checkpoints")
@@ -69,7 +70,7 @@ def dvc(*arguments: str, folder: Path = Path(), show: Callable[[str], object] = 
         if not BUSY.search(error) or time.monotonic() > deadline:
             raise UserError(f"{error}\n`dvc {' '.join(arguments)}` failed in {folder.resolve()}.")
         if not waiting:
-            print(f"Waiting for another DVC to end:\n{error}", flush=True)
+            print("Waiting for another DVC to end:", ", ".join(BLOCKER.findall(error)), flush=True)
             waiting = True
         time.sleep(1)
 
