@@ -19,6 +19,7 @@ from replication.analyse import (
     preferred_rates,
     verdict,
 )
+from replication.analysis import figures
 from replication.analysis.results import Replicates, load_plan, packed, read_replicates
 from tests.conftest import ROOT
 
@@ -125,6 +126,8 @@ def test_the_committed_analysis_is_that_of_the_replicates(monkeypatch: pytest.Mo
     for row, committed in zip(rows, COMMITTED["results"], strict=True):
         assert row.keys() == committed.keys()
         assert dict(flat(row)) == pytest.approx(dict(flat(committed)), abs=1e-5)
+    for name, image in figures.draw(found, COMMITTED["results"], plan).items():
+        assert image == (ROOT / f"metrics/replication/{name}.png").read_bytes(), name
 
 
 def test_the_committed_tables_show_the_committed_analysis() -> None:
