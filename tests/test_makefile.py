@@ -83,7 +83,8 @@ def test_a_users_settings_of_python_and_shell_stop_nothing(project: Project) -> 
     assert project.stages_in(printed) == {"check", "summary", "plot"}, printed
     before = project.files("metrics/*.png")
     (project.root / "style").write_text("lines.linewidth: 5\naxes.facecolor: red\n")
-    project.run("python", "-m", "stages.plot", MPLBACKEND=settings["MPLBACKEND"], MATPLOTLIBRC="style")
+    plain = {name: settings[name] for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONWARNINGS")}
+    project.run("python", "-m", "stages.plot", **plain, MATPLOTLIBRC="style")
     assert project.files("metrics/*.png") == before
 
 

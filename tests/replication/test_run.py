@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -155,7 +156,7 @@ def test_a_mistake_in_the_plan_stops_every_program_at_once(program: str, argumen
 
 def test_plain_dvc_computes_nothing_from_a_plan_with_a_mistake(replicated: Project) -> None:
     before = replicated.files("metrics/replicates/*/*.json", "metrics/replication.*")
-    mistakes = {
+    mistakes: dict[str, dict[str, Any]] = {
         "seeds.2 is '$(touch ran)', but must be a whole number.": {"seeds": [0, 1, "$(touch ran)"]},
         "seeds has a value twice; remove one.": {"seeds": [0, 0, 1]},
         "learning_rate: as part of file names it needs a decimal point": {"seeds": [0, 1], "learning_rate": 1},
