@@ -84,7 +84,7 @@ def test_a_users_settings_of_python_and_shell_stop_nothing(project: Project) -> 
     before = project.files("metrics/*.png")
     (project.root / "style").write_text("lines.linewidth: 5\naxes.facecolor: red\n")
     plain = {name: settings[name] for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONWARNINGS")}
-    project.run("python", "-m", "stages.plot", **plain, MATPLOTLIBRC="style")
+    project.run("python", "-m", "stages.plot", check=True, **plain, MATPLOTLIBRC="style")
     assert project.files("metrics/*.png") == before
 
 
