@@ -20,7 +20,9 @@ import argparse
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 from dvc.exceptions import UploadError
 from dvc.parsing import JOIN
@@ -31,6 +33,7 @@ from replication.analysis.results import load_plan, read_replicate
 from replication.run import PIPELINE, output
 
 FILE = PIPELINE / "dvc.yaml"
+COPYING = 300  # seconds; a file of this age whose name says that it is being copied is left over
 
 
 def replicates(repo: Repo) -> list[str]:
@@ -65,6 +68,10 @@ def check(repo: Repo, names: list[str]) -> None:
             "Add one: `dvc remote add --default shared s3://BUCKET/FOLDER` (see docs/many-machines.md)."
         )
     try:
+        remote = remote_of(repo)
+        if remote.fs.protocol == "local" and not Path(remote.path).is_dir():
+            raise FileNotFoundError(f"there is no folder {remote.path}; create it, or correct the path")
+        delete_partial_runs(remote, repo.cache.legacy)
         repo.stage_cache.pull(None)
     except Exception as error:  # each kind of remote has its own exceptions
         raise UserError(f"DVC's default remote cannot be read; nothing was computed. Its error: {error}") from error
@@ -77,22 +84,47 @@ def result_of(name: str) -> Path:
         return Path(out.fs_path).relative_to(Path.cwd())
 
 
+def remote_of(repo: Repo, hash_name: str = "md5-dos2unix") -> Any:
+    """Return the default remote. DVC keeps runs under this hash name, results under "md5"."""
+    return repo.cloud.get_remote_odb(command="push", hash_name=hash_name)
+
+
+def delete_partial_runs(*places: Any) -> None:
+    """Delete what interrupted copies have left in the run caches that are folders. DVC takes the newest file there for
+    a run, finds that it is invalid, and computes the replicate again."""
+    for folder in (Path(place.path, "runs") for place in places if place.fs.protocol == "local"):
+        for path in folder.rglob("*.tmp"):
+            if time.time() - path.stat().st_mtime > COPYING:
+                path.unlink(missing_ok=True)
+
+
 def share(name: str) -> None:
-    """Save the stage to the run cache and push it: the results first, so that no run refers to a missing result.
+    """Save the stage to the run cache and push it: the results first, so that no run refers to a missing result. Raises
+    UserError if the remote does not have both afterwards: DVC only logs that it could not copy a run.
 
     DVC keeps an object that exists, so one that differs from the result, in the cache or on the remote, is deleted.
     """
     with Repo() as repo:
         stage = repo.stage.load_one(str(FILE), name)
         (out,) = stage.outs
-        for objects in (repo.cache.local, repo.cloud.get_remote_odb(command="push")):
+        result = Path(out.fs_path).read_bytes()
+        remote, remote_runs = remote_of(repo, "md5"), remote_of(repo)
+        for objects in (repo.cache.local, remote):
             path = objects.oid_to_path(out.hash_info.value)
-            if objects.fs.exists(path) and objects.fs.cat_file(path) != Path(out.fs_path).read_bytes():
+            if objects.fs.exists(path) and objects.fs.cat_file(path) != result:
                 objects.delete(out.hash_info.value)
         repo.stage_cache.save(stage)
         if repo.cloud.push({out.hash_info}).failed:
             raise UploadError(1)
         repo.stage_cache.push(None)
+        pushed = {remote.oid_to_path(out.hash_info.value): result}
+        local = Path(repo.cache.legacy.path)
+        for run in local.glob(f"runs/*/*/{'[0-9a-f]' * 64}"):
+            if out.def_path in (text := run.read_text()):
+                pushed[remote.fs.join(remote_runs.path, *run.relative_to(local).parts)] = text.encode()
+        for path, content in pushed.items():
+            if not remote.fs.exists(path) or remote.fs.cat_file(path) != content:
+                raise UserError(f"{path} is missing or incomplete on the remote. Free some space there")
 
 
 def reproduce(name: str, option: str) -> bool:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import threading
@@ -416,3 +417,18 @@ def test_a_damaged_results_file_is_named_and_changes_nothing(fault: str, project
         assert "Run `dvc repro` to compute it again." in output
         assert len(output.splitlines()) == 1, output
     assert project.files("metrics/**/*") == before
+
+
+def test_a_failed_stage_names_the_command_that_restores(project: Project) -> None:
+    project.commit("results")
+    before = project.files("metrics/**/*")
+    path = project.root / "metrics/predictions/dropout.csv"
+    path.write_text("image\n")
+    for stage, deleted in (("summary", {"csv", "json", "md"}), ("plot", {"png"})):
+        failed = project.dvc("repro", "--single-item", stage, check=False)
+        (command,) = re.findall("run: (git checkout -- .*)", failed.stderr)
+        assert {name.rpartition(".")[2] for name in command.split()[3:]} == deleted
+        project.run("sh", "-c", f"cd stages && {command}")
+        assert project.files("metrics/**/*") == before | {"metrics/predictions/dropout.csv": b"image\n"}
+    path.write_bytes(before["metrics/predictions/dropout.csv"])
+    project.dvc("status", "--quiet")

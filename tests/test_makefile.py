@@ -94,7 +94,11 @@ def test_a_users_settings_of_python_and_shell_stop_nothing(project: Project) -> 
     settings["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     printed = project.run("make", "reproduce", check=True, **settings).stdout
     assert project.stages_in(printed) == {"check", "summary", "plot"}, printed
-    project.run("python", "-m", "stages.plot", MPLBACKEND=settings["MPLBACKEND"])
+    before = project.files("metrics/*.png")
+    (project.root / "style").write_text("lines.linewidth: 5\naxes.facecolor: red\n")
+    plain = {name: settings[name] for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONWARNINGS")}
+    project.run("python", "-m", "stages.plot", check=True, **plain, MATPLOTLIBRC="style")
+    assert project.files("metrics/*.png") == before
 
 
 def test_a_zip_download_works_after_what_make_says(project: Project) -> None:

@@ -37,8 +37,7 @@ def compare_with_baseline(correct: dict[str, NDArray[np.bool_]]) -> dict[str, di
             "only_baseline_right": only_baseline,
             "mcnemar_p": p_value,
         }
-    if results:
-        corrected = multipletests([result["mcnemar_p"] for result in results.values()], method="holm")[1]
-        for result, p_value in zip(results.values(), corrected, strict=True):
-            result["mcnemar_p_holm"] = float(p_value)
+    corrected = multipletests([result["mcnemar_p"] for result in results.values()], method="holm")[1]
+    for result, p_value in zip(results.values(), corrected, strict=True):
+        result["mcnemar_p_holm"] = float(p_value)
     return results

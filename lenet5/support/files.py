@@ -16,17 +16,18 @@ Content = TypeVar("Content")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `.<name>.partial` next to `path`, then rename it, so that a reader sees either the old file or
-    the new one, even after a kill or a power failure.
+    """Write `data` to `.<name>.<process id>.partial` next to `path`, then rename it, so that a reader sees either the
+    old file or the new one, even after a kill or a power failure. Two processes can write the same file at once.
 
-    The partial file has a fixed name, so that the next write replaces what a kill leaves behind; a random name would
-    stay, and would change the hash of a folder that DVC tracks.
+    What a kill leaves behind is deleted by the next write in the folder. Until then git and DVC ignore it (.gitignore,
+    .dvcignore), so that it does not change the hash of a folder that DVC tracks.
 
     Raises UserError if the file cannot be written (disk full, read-only folder).
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        delete_left_behind(path.parent)
         try:
             with partial.open("wb") as file:
                 file.write(data)
@@ -38,6 +39,25 @@ def write_atomically(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+def delete_left_behind(folder: Path) -> None:
+    """Delete the partial files of processes that have ended."""
+    for partial in folder.glob(".*.partial"):
+        process = partial.name.split(".")[-2]
+        if process.isdecimal() and not is_running(int(process)):
+            partial.unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process with this number exists."""
+    try:
+        os.kill(process, 0)  # sends no signal
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

@@ -10,6 +10,7 @@ import os
 import platform
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -129,6 +130,7 @@ def set_up() -> None:
     for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONWARNINGS", *GIT_VARIABLES):
         os.environ.pop(name, None)
     os.environ["SHELL"] = "/bin/sh"
+    os.environ["MATPLOTLIBRC"] = os.devnull  # a user's own style would change the figures
     sys.excepthook = _report
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -157,6 +159,7 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     """The excepthook of the programs."""
     if issubclass(kind, UserError):
         print(error, file=sys.stderr, flush=True)
+        _print_way_back()
     elif issubclass(kind, KeyboardInterrupt):
         with contextlib.suppress(OSError):  # the reader of a pipe may have ended first
             print("\nInterrupted. Run the same command again to resume.", file=sys.stderr, flush=True)
@@ -164,6 +167,25 @@ def _report(kind: type[BaseException], error: BaseException, trace: TracebackTyp
         signal.raise_signal(signal.SIGINT)  # shells expect a process to end by the signal itself
     else:
         sys.__excepthook__(kind, error, trace)
+        _print_way_back()
+
+
+def _print_way_back() -> None:
+    """Print the command that restores the results in git which are missing: DVC deletes those of a stage before it
+    runs."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    command = ("git", "ls-files", "--deleted", "--full-name", "metrics")
+    with contextlib.suppress(OSError):  # git is not installed
+        missing = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+        if missing:
+            paths = " ".join(f":/{path}" for path in missing)  # from the repository's top folder
+            print(
+                "DVC deletes the results of a stage before it runs. To restore those in git that are missing now, run: "
+                f"git checkout -- {paths}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _end_with_parent(parent: int) -> None:

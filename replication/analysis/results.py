@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE, Seed, Sha256, load_params
@@ -24,7 +24,14 @@ REMEDY = (
 )
 
 
-LearningRate = Annotated[float, Field(gt=0)]
+def with_a_point(value: Any) -> Any:
+    """Return the value. Raises ValueError for a whole number, from which DVC and Python would make two file names."""
+    if type(value) is int:
+        raise ValueError("as part of file names it needs a decimal point; write 1.0 instead of 1")
+    return value
+
+
+LearningRate = Annotated[float, Field(gt=0), BeforeValidator(with_a_point)]
 Seeds = Annotated[list[Seed], Field(min_length=2)]
 
 

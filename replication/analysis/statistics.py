@@ -63,7 +63,7 @@ def sign_flip_p(differences: Values) -> float:
 
 def holm(p_values: list[float]) -> list[float]:
     """Return the p-values corrected for their number (Holm, Scand. J. Stat. 6, 1979)."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 def effect_size(differences: Values) -> float | None:

@@ -19,6 +19,7 @@ from replication.analyse import (
     preferred_rates,
     verdict,
 )
+from replication.analysis import figures
 from replication.analysis.results import Replicates, load_plan, packed, read_replicates
 from tests.conftest import ROOT
 
@@ -79,6 +80,20 @@ def test_a_technique_that_diverged_has_only_its_failures() -> None:
     assert overview(rows).splitlines()[3].split() == ["|", "other", "|", "diverged", "|", "|"]
 
 
+def test_a_technique_is_described_from_two_seeds_on() -> None:
+    found = {0.01: {"baseline": replicates([[True, False]] * 2), "other": replicates([[True, True]])}}
+    rows = analyse(found, load_plan(ROOT / "replication/params.yaml"), {})
+    assert rows[0]["test_accuracy"]["n"] == 2
+    assert "test_accuracy" not in rows[1]
+
+
+def test_the_exercise_is_shown_at_its_own_learning_rate_only() -> None:
+    plan = load_plan(ROOT / "replication/params.yaml")
+    found = {rate: {"baseline": replicates([[True, False]] * 2)} for rate in (0.001, 0.01, 0.1)}
+    rows = analyse(found, plan, load_params(ROOT / "params.yaml").exercise)
+    assert [row["learning_rate"] for row in rows if "exercise" in row] == [plan.learning_rate]
+
+
 def test_a_pair_prefers_the_rate_of_its_lowest_validation_loss() -> None:
     def runs(*losses: float) -> Replicates:
         return Replicates([{"seed": seed, "validation_loss": loss} for seed, loss in enumerate(losses)])
@@ -125,6 +140,8 @@ def test_the_committed_analysis_is_that_of_the_replicates(monkeypatch: pytest.Mo
     for row, committed in zip(rows, COMMITTED["results"], strict=True):
         assert row.keys() == committed.keys()
         assert dict(flat(row)) == pytest.approx(dict(flat(committed)), abs=1e-5)
+    for name, image in figures.draw(found, COMMITTED["results"], plan).items():
+        assert image == (ROOT / f"metrics/replication/{name}.png").read_bytes(), name
 
 
 def test_the_committed_tables_show_the_committed_analysis() -> None:

@@ -1,5 +1,6 @@
 """The plan of the replication, and the files of the replicates."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -8,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from lenet5.support.errors import UserError
-from replication.analysis.results import load_plan, packed, read_replicate, unpacked
+from lenet5.support.schema import read_yaml
+from replication.analysis.results import load_plan, packed, path_of, read_replicate, unpacked
 from tests.conftest import ROOT
 
 
@@ -26,6 +31,7 @@ from tests.conftest import ROOT
         ("techniques: []", "techniques is [], but must be a longer list"),
         ("learning_rate: -1.0", "learning_rate is -1.0, but must be greater than 0"),
         ("learning_rate: 0.0", "learning_rate is 0.0, but must be greater than 0"),
+        ("learning_rate: 1", "learning_rate: as part of file names it needs a decimal point; write 1.0 instead of 1"),
         ("learning_rate: '0.01'", "learning_rate is '0.01', but must be a finite number"),
         ("learning_rate: 0.001", "control.learning_rate is 0.001, as learning_rate"),
         ("seeds:", "seeds is null, but must be a list"),
@@ -51,6 +57,35 @@ def test_an_absent_or_empty_plan_is_reported(content: str | None, message: str, 
         path.write_text(content)
     with pytest.raises(UserError, match=message):
         load_plan(path)
+
+
+PLAN: Any = read_yaml(ROOT / "replication/params.yaml")
+rates = st.floats() | st.integers() | st.sampled_from(["0.1", "1; touch x", True, None])
+seeds = st.lists(st.integers(-1, 5) | st.sampled_from([True, 1.0, "1", "$(touch x)"]), max_size=3)
+names = st.lists(st.sampled_from(["baseline", "dropout", "nosuch", "$(touch x)", "", 7, None]), max_size=3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(rates=st.tuples(rates, rates), seeds=seeds | st.none(), names=names | st.just(PLAN["techniques"]))
+def test_a_plan_is_rejected_or_names_files_as_dvc_does(
+    rates: tuple[Any, Any], seeds: Any, names: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = {**PLAN, "techniques": names, "seeds": seeds or [0, 1], "learning_rate": rates[0]}
+    content["control"] = PLAN["control"] | {"learning_rate": rates[1]}
+    path = tmp_path_factory.getbasetemp() / "plan.yaml"
+    YAML(typ="safe", pure=True).dump(content, path)
+    try:
+        plan = load_plan(path)
+    except UserError as error:
+        assert all(line.startswith(str(path)) and line.endswith(".") for line in str(error).splitlines())
+        return
+    for ours, of_dvc in ((plan, content), (plan.control, content["control"])):
+        matrix = list(itertools.product(names, of_dvc["seeds"]))
+        expected = [f"metrics/replicates/{of_dvc['learning_rate']}/{name}-{seed}.json" for name, seed in matrix]
+        paths = [str(path_of(name, seed, ours.learning_rate)) for name in plan.techniques for seed in ours.seeds]
+        assert paths == expected
+        assert len(set(paths)) == len(paths)
+        assert all(re.fullmatch(r"[\w/.+-]+", path) for path in paths)  # nothing that a shell would interpret
 
 
 def test_packed_and_unpacked_are_inverse() -> None:

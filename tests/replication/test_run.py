@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,3 +152,20 @@ def test_a_mistake_in_the_plan_stops_every_program_at_once(program: str, argumen
     lines = result.stderr.splitlines()
     assert all(line.startswith("replication/params.yaml: ") and line.endswith("is missing; add it.") for line in lines)
     assert len(lines) == 4
+
+
+def test_plain_dvc_computes_nothing_from_a_plan_with_a_mistake(replicated: Project) -> None:
+    before = replicated.files("metrics/replicates/*/*.json", "metrics/replication.*")
+    mistakes: dict[str, dict[str, Any]] = {
+        "seeds.2 is '$(touch ran)', but must be a whole number.": {"seeds": [0, 1, "$(touch ran)"]},
+        "seeds has a value twice; remove one.": {"seeds": [0, 0, 1]},
+        "learning_rate: as part of file names it needs a decimal point": {"seeds": [0, 1], "learning_rate": 1},
+    }
+    for message, changes in mistakes.items():
+        replicated.change_plan(**changes)
+        result = replicated.dvc("--cd", "replication", "repro", check=False)
+        assert result.returncode
+        assert f"replication/params.yaml: {message}" in result.stderr
+        assert replicated.stages_in(result.stdout) == {"fingerprint"}
+    assert not list(replicated.root.rglob("ran"))
+    assert replicated.files("metrics/replicates/*/*.json", "metrics/replication.*") == before

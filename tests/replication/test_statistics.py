@@ -59,6 +59,21 @@ def test_differences_of_one_sign_have_the_smallest_p_value() -> None:
     assert sign_flip_p(np.zeros(4)) == 1
 
 
+def test_every_pattern_of_sixteen_seeds_is_counted() -> None:
+    differences = np.arange(1.0, 17.0) * np.where(np.arange(16) == 15, -1, 1)  # the negative numbers sum to 16
+    patterns = 1 - 2 * (np.arange(2**16)[:, None] >> np.arange(16) & 1)
+    sums = patterns @ np.arange(1, 17)
+    assert sign_flip_p(differences) == np.mean(abs(sums) >= abs(differences.sum()))
+
+
+def test_equal_differences_have_neither_effect_size_nor_equivalence() -> None:
+    result = compare(np.full(3, 2.0), np.full(3, 1.0), 0.2)
+    assert (result["difference"], result["interval"]) == (1, [1, 1])
+    assert result["effect_size"] is None and result["equivalence_p"] is None
+    nearly = compare(np.array([2.0, 2.0, 2.01]), np.full(3, 1.0), 0.2)
+    assert nearly["effect_size"] > 100 and nearly["equivalence_p"] == pytest.approx(1, abs=1e-3)
+
+
 def test_many_seeds_use_the_same_random_patterns_each_time() -> None:
     differences = np.random.default_rng(0).normal(0.5, 1, 30)
     p_value = sign_flip_p(differences)

@@ -16,6 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.project import Command, Project
 from tests.test_dependencies import stages
+from tests.test_faults import mounted
 
 FIRST, SECOND, THIRD = "replicate@baseline-0", "replicate@dropout-1", "control@baseline-1"
 REPLICATES = "metrics/replicates/*/*.json"
@@ -183,3 +184,31 @@ def test_a_worker_reports_mistakes_before_computing(origin: Project) -> None:
     with (origin.root / "lenet5/training/loop.py").open("a") as module:
         module.write("# A change that no fingerprint has confirmed.\n")
     assert "metrics/fingerprint.json is not up to date with the code; nothing was computed" in error(FIRST)
+
+
+def test_a_replicate_counts_as_shared_once_the_remote_has_it(origin: Project, tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    origin.dvc("remote", "add", "--default", "shared", str(remote))
+    origin.commit("remote")
+    absent = origin.run(*WORKER, FIRST, check=False)
+    assert absent.returncode == 1
+    assert f"there is no folder {remote}; create it, or correct the path" in absent.stderr
+    assert not remote.exists() and not origin.files(REPLICATES)
+
+    with mounted(remote, "-t", "tmpfs", "-o", "size=32k", "none"):
+        (remote / "filling").write_bytes(bytes(7 * 4096))  # leaves a page for the replicate, none for its run
+        full = origin.run(*WORKER, FIRST, check=False)
+        assert full.returncode == 1
+        assert re.search(f"{FIRST} was computed but not shared: {remote}/runs/.* is missing or incomplete", full.stdout)
+        (remote / "filling").unlink()
+        assert "1 of 1 replicates are shared." in origin.run(*WORKER, FIRST).stdout
+
+        (run,) = (path for path in remote.glob("runs/*/*/*") if path.suffix != ".tmp")
+        for left in (run.with_name("0.tmp"), run.with_name("x.tmp"), *remote.rglob("*.tmp")):
+            left.touch()
+            os.utime(left, (0, 0))
+        clones = [clone(origin, name, data=False) for name in ("worker", "collector")]
+        assert not Project.stages_in(clones[0].run(*WORKER, FIRST).stdout)
+        assert list(run.parent.iterdir()) == [run]
+        ran = clones[1].dvc("--cd", "replication", "repro", "--pull", "--single-item", FIRST).stdout
+        assert not Project.stages_in(ran)

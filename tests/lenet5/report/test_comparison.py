@@ -49,3 +49,7 @@ def test_each_technique_gets_its_counts_and_holms_correction() -> None:
         "a": {**counts, "mcnemar_p": pytest.approx(0.125), "mcnemar_p_holm": pytest.approx(0.125)},
         "b": {**others, "mcnemar_p": pytest.approx(0.0625), "mcnemar_p_holm": pytest.approx(0.125)},
     }
+
+
+def test_the_baseline_alone_is_compared_with_nothing() -> None:
+    assert compare_with_baseline({"baseline": np.ones(3, dtype=bool)}) == {}

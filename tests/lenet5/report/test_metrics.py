@@ -92,6 +92,27 @@ def test_a_model_that_is_certain_and_correct_is_calibrated() -> None:
     assert expected_calibration_error(torch.ones(5, dtype=torch.float64), torch.ones(5, dtype=torch.bool)) == 0
 
 
+def test_the_first_calibration_bin_holds_the_lowest_confidences() -> None:
+    confidences = torch.tensor([0.0, 0.04, 0.1, 0.11], dtype=torch.float64)
+    correct = torch.tensor([False, True, False, False])
+    expected = (abs(1 - 0.14) + 0.11) / 4
+    assert expected_calibration_error(confidences, correct, bins=10) == pytest.approx(expected)
+
+
+def test_a_class_without_images_has_no_accuracy() -> None:
+    labels, predicted = torch.tensor([1, 1, 3]), torch.tensor([1, 3, 1])
+    expected = [{"class": CLASS_NAMES[1], "accuracy": 0.5}, {"class": CLASS_NAMES[3], "accuracy": 0.0}]
+    assert per_class_accuracy(labels, predicted) == expected
+
+
+def test_a_prediction_above_or_below_the_label_is_wrong() -> None:
+    test = split([0, 1, 1], [0.25, 0.7654321, 0.1])  # predicted: 1, 0, 1
+    metrics, predictions, _confusion = evaluate(Echo(), Data(test, test, test))
+    assert metrics["test_accuracy_interval"] == wilson_interval(1, 3)
+    assert metrics["test_calibration_error"] == pytest.approx((0.75 + 0.7654321 + 0.1) / 3, abs=1e-6)
+    assert predictions["probability"].tolist() == [0.75, 0.765432, 0.9]
+
+
 def test_confusion_counts_every_pair_of_classes() -> None:
     labels, predicted = torch.tensor([0, 0, 1, 9]), torch.tensor([0, 1, 1, 8])
     table = confusion_counts(labels, predicted)

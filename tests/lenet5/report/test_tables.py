@@ -15,4 +15,5 @@ def test_a_markdown_table_is_aligned_and_keeps_its_cells_as_text() -> None:
 
 def test_a_p_value_is_never_shown_as_zero() -> None:
     assert p_value_text(1e-12) == "< 0.001"
+    assert p_value_text(0.001) == "0.001"
     assert p_value_text(0.0449) == "0.045"

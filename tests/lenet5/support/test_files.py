@@ -1,0 +1,51 @@
+"""Atomic writing of files."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from lenet5.support.files import write_atomically
+from tests import stage_process
+from tests.project import Project
+from tests.test_resume import DieAtWrite
+
+
+def write_often(path: Path, content: bytes) -> None:
+    os.fsync = lambda _: None  # type: ignore[assignment]  # a race of 400 writes, whatever the disk
+    for _ in range(200):
+        write_atomically(path, content)
+
+
+def test_two_processes_can_write_the_same_file_at_once(tmp_path: Path) -> None:
+    path, contents = tmp_path / "params.valid", (b"one", b"another")
+    start = multiprocessing.get_context("fork").Process
+    processes = [start(target=write_often, args=(path, content)) for content in contents]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert path.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_deletes_what_processes_that_ended_left_behind(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    stray, another, of_nobody = (tmp_path / f".{name}.partial" for name in (f"a.csv.{ended.pid}", "b.csv.1", "mine"))
+    huge = tmp_path / f".c.csv.{10**30}.partial"
+    for path in (stray, another, of_nobody, huge):
+        path.touch()
+    write_atomically(tmp_path / "b.csv", b"content")
+    assert set(tmp_path.iterdir()) == {tmp_path / "b.csv", another, of_nobody}
+
+
+def test_what_a_killed_write_leaves_behind_makes_nothing_stale(project: Project) -> None:
+    for stage, folder in (("train dropout", "metrics/curves"), ("summary", "metrics"), ("prepare", "data/prepared")):
+        ended = stage_process.run(project.root, *stage.split(), before=DieAtWrite(2))
+        assert ended.status == -signal.SIGKILL, ended.output
+        assert list((project.root / folder).glob(".*.partial")), stage
+    project.dvc("status", "--quiet")
+    assert ".partial" not in project.run("git", "status", "--porcelain", "--untracked-files=all").stdout
