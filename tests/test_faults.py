@@ -127,11 +127,14 @@ def test_a_wrong_raw_file_is_rejected_and_left_unchanged(
 
 def test_dvc_repro_prints_the_error_for_a_wrong_raw_file(new_project: Project) -> None:
     change_raw(flip, new_project)
+    card = new_project.root / "data/README.md"
+    card.write_text("the card of an earlier run\n")
     result = new_project.dvc("repro", "prepare", check=False)
     assert result.returncode != 0
     assert "is a damaged gzip file" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert not (new_project.root / "data/prepared").exists()
+    assert card.exists()
 
 
 class Mirror(BaseHTTPRequestHandler):
