@@ -38,6 +38,10 @@ experiments: $(READY) ## create one DVC experiment per technique, for `dvc metri
 plots: $(READY) ## write all plots to plots.html, which works offline; REV=main adds those of that revision
 	@python -m commands.page $${REV-}
 
+.PHONY: publish
+publish: $(READY) ## put the models that dvc.lock names into .dvc/models, from which clones pull them
+	@python -m commands.publish
+
 .PHONY: smoke
 smoke: $(READY) ## run the whole pipeline on a slice of the data, in a temporary copy
 	@python -m commands.smoke

@@ -16,7 +16,8 @@ from lenet5.support.paths import RAW
 
 PREFIX = "lenet5-scratch-"  # of the temporary folders
 LOCK = "lock"  # the file in each of them that its process locks
-RESULTS = ("dvc.lock", "metrics")  # tracked by git, but not yet added after a first `dvc repro`
+# Tracked by git, but not yet added after a first `dvc repro`
+RESULTS = ("dvc.lock", "metrics", "data/README.md", "models/README.md")
 
 
 def run(

@@ -34,6 +34,7 @@ from replication.run import PIPELINE, output
 
 FILE = PIPELINE / "dvc.yaml"
 COPYING = 300  # seconds; a file of this age whose name says that it is being copied is left over
+PUBLISHED = "models"  # the remote in git, from which clones pull the models
 
 
 def replicates(repo: Repo) -> list[str]:
@@ -62,9 +63,9 @@ def check(repo: Repo, names: list[str]) -> None:
             "metrics/fingerprint.json is not up to date with the code; nothing was computed. In one clone, run "
             "`cd replication && dvc repro fingerprint`, commit the result, and use that commit in all clones."
         )
-    if not repo.config["core"].get("remote"):
+    if repo.config["core"].get("remote") in (None, PUBLISHED):
         raise UserError(
-            "DVC has no default remote, so the results could not be shared; nothing was computed. "
+            "DVC has no default remote of yours, so the results could not be shared; nothing was computed. "
             "Add one: `dvc remote add --default shared s3://BUCKET/FOLDER` (see docs/many-machines.md)."
         )
     try:

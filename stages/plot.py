@@ -1,9 +1,10 @@
-"""Draw the results: metrics/{curves,evaluation,predictions} and the test images -> metrics/*.png."""
+"""Draw the results: metrics/summary.json, metrics/{curves,predictions} and the test images -> metrics/*.png."""
 
 from lenet5.support.process import Inputs, set_up
 
 set_up()
 
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib as mpl
@@ -14,11 +15,13 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, Per
 
 from lenet5.data.dataset import CLASS_NAMES, Split, load_split
 from lenet5.report.figures import STYLE, WIDTH, label, png, styles
-from lenet5.support.files import Fields, damaged, interval, number, read_csv, read_json, write_atomically
-from lenet5.support.params import ReportedAccuracies, load_params
-from lenet5.support.paths import CURVES, EVALUATION, METRICS, PREDICTIONS, PREPARED
+from lenet5.support.files import Fields, damaged, number, read_csv, read_json, write_atomically
+from lenet5.support.params import load_params
+from lenet5.support.paths import CURVES, METRICS, PREDICTIONS, PREPARED
 
+SUMMARY = METRICS / "summary.json"
 Curves = dict[str, pd.DataFrame]
+Summary = dict[str, dict[str, Any]]  # the row of each technique
 
 
 def class_number(text: str) -> int:
@@ -31,8 +34,23 @@ CURVE: Fields = {
     "epoch": int,
     **dict.fromkeys(("train_loss", "validation_loss", "train_accuracy", "test_accuracy"), number),
 }
-EVALUATED: Fields = {"test_accuracy": number, "test_accuracy_interval": interval, "chosen_epoch": int}
+ROW: Fields = {
+    "chosen_epoch": int,
+    **dict.fromkeys(("test_accuracy", "test_accuracy_low", "test_accuracy_high"), number),
+    "exercise_test_accuracy": lambda value: None if value is None else number(value),
+}
 PREDICTED: Fields = {"image": int, "label": class_number, "predicted": class_number, "probability": number}
+
+
+def read_summary(techniques: Iterable[str]) -> Summary:
+    """Return the summary's row of each of these techniques. Raises UserError if one is missing or damaged."""
+
+    def rows(value: Any) -> Summary:
+        found = {row["technique"]: row for row in value}
+        return {name: {key: convert(found[name][key]) for key, convert in ROW.items()} for name in techniques}
+
+    content: Summary = read_json(SUMMARY, {"techniques": rows})["techniques"]
+    return content
 
 
 def read_curve(name: str, chosen_epoch: int) -> pd.DataFrame:
@@ -92,22 +110,23 @@ def convergence(curves: Curves, chosen: dict[str, int]) -> Figure:
     return figure
 
 
-def test_accuracy(evaluations: dict[str, Any], exercise: dict[str, ReportedAccuracies]) -> Figure:
+def test_accuracy(summary: Summary) -> Figure:
     """Return the test accuracies with their 95 % Wilson intervals, next to those that the exercise reports."""
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.55 * len(evaluations)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.55 * len(summary)), layout="constrained")
     axis = figure.subplots()
-    for place, (name, style) in enumerate(styles(list(evaluations)).items()):
-        accuracy = 100 * evaluations[name]["test_accuracy"]
-        low, high = (100 * bound for bound in evaluations[name]["test_accuracy_interval"])
+    for place, (name, style) in enumerate(styles(list(summary)).items()):
+        row = summary[name]
+        accuracy = row["test_accuracy"]
+        error = [[accuracy - row["test_accuracy_low"]], [row["test_accuracy_high"] - accuracy]]
         appearance = {"color": style["color"], "marker": style["marker"], "markersize": 8, "capsize": 4}
-        axis.errorbar([accuracy], [place], xerr=[[accuracy - low], [high - accuracy]], **appearance)
+        axis.errorbar([accuracy], [place], xerr=error, **appearance)
         axis.annotate(f"{accuracy:.2f}", (accuracy, place), (0, 8), textcoords="offset points", ha="center")
-        if name in exercise:
-            axis.plot([exercise[name].test], [place], "x", color="0.35", markersize=9, markeredgewidth=2)
+        if row["exercise_test_accuracy"] is not None:
+            axis.plot([row["exercise_test_accuracy"]], [place], "x", color="0.35", markersize=9, markeredgewidth=2)
     axis.plot([], [], "x", color="0.35", markersize=9, markeredgewidth=2, label="exercise")
     axis.errorbar([], [], xerr=[], color="0.1", marker="o", capsize=4, label="this run, 95 % interval over test images")
-    axis.set_yticks(range(len(evaluations)), [label(name) for name in evaluations])
-    axis.set_ylim(len(evaluations) - 0.5, -0.7)
+    axis.set_yticks(range(len(summary)), [label(name) for name in summary])
+    axis.set_ylim(len(summary) - 0.5, -0.7)
     axis.set_xlabel("test accuracy, %")
     axis.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=2)
@@ -161,17 +180,16 @@ def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6)
 
 
 def main() -> None:
-    inputs = Inputs(load_params, CURVES, EVALUATION, PREDICTIONS, PREPARED)
-    params = inputs.parameters
-    names = list(params.techniques)
+    inputs = Inputs(lambda: list(load_params().techniques), CURVES, SUMMARY, PREDICTIONS, PREPARED)
     test = load_split("test")
-    evaluations = {name: read_json(EVALUATION / f"{name}.json", EVALUATED) for name in names}
-    curves = {name: read_curve(name, evaluations[name]["chosen_epoch"]) for name in names}
-    predictions = {name: read_predictions(name, test) for name in names}
+    summary = read_summary(inputs.parameters)
+    chosen = {name: row["chosen_epoch"] for name, row in summary.items()}
+    curves = {name: read_curve(name, epoch) for name, epoch in chosen.items()}
+    predictions = {name: read_predictions(name, test) for name in summary}
     with mpl.rc_context(STYLE):
         images = {
-            "convergence": png(convergence(curves, {name: evaluations[name]["chosen_epoch"] for name in names})),
-            "test_accuracy": png(test_accuracy(evaluations, params.exercise)),
+            "convergence": png(convergence(curves, chosen)),
+            "test_accuracy": png(test_accuracy(summary)),
             "confusion": png(confusion(predictions)),
             "gallery": png(gallery(test, predictions)),
         }

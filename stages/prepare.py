@@ -1,13 +1,21 @@
-"""Download Fashion-MNIST, pad it to 32x32 and split it: data/raw -> data/prepared/{train,validation,test}.pt."""
+"""Download Fashion-MNIST, pad it to 32x32, split and describe it.
+
+data/raw -> data/prepared/{train,validation,test}.pt and the data card, data/README.md.
+"""
 
 from lenet5.support.process import Inputs, set_up
 
 set_up()
 
 from lenet5.data.dataset import save_split
+from lenet5.preparation.card import data_card
 from lenet5.preparation.prepare import prepare
 from lenet5.preparation.sources import raw_files, raw_folder
+from lenet5.support.files import write_atomically
 from lenet5.support.params import load_params
+from lenet5.support.paths import PREPARED
+
+CARD = PREPARED.with_name("README.md")
 
 
 def main() -> None:
@@ -15,10 +23,12 @@ def main() -> None:
     settings = inputs.parameters
     contents = raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True))
     data = prepare(contents, settings)
+    card = data_card(data, settings)
     inputs.require_unchanged()
     for name, split in data._asdict().items():
         save_split(split, name)
         print(f"{name}: {len(split.labels)} images")
+    write_atomically(CARD, card.encode())
 
 
 if __name__ == "__main__":

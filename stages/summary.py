@@ -1,4 +1,7 @@
-"""Compare the techniques: metrics/{evaluation,predictions} -> metrics/summary.{json,csv,md}."""
+"""Compare the techniques.
+
+metrics/{evaluation,predictions} -> metrics/summary.{json,csv,md} and the model card, models/README.md.
+"""
 
 from lenet5.support.process import Inputs, set_up
 
@@ -9,17 +12,23 @@ from typing import Any
 
 import pandas as pd
 
+from lenet5.report.cards import model_card
 from lenet5.report.comparison import compare_with_baseline
 from lenet5.report.tables import markdown, p_value_text
 from lenet5.support.files import Fields, damaged, interval, number, read_csv, read_json, write_atomically, write_json
 from lenet5.support.params import BASELINE, Params, load_params
-from lenet5.support.paths import EVALUATION, METRICS, PREDICTIONS
+from lenet5.support.paths import EVALUATION, METRICS, MODELS, PREDICTIONS
 
 SUMMARY = METRICS / "summary"
 HEADER = ["technique", "test accuracy % (95 %)", "train %", "epoch", "test loss", "calibration error %"]
 HEADER += ["vs. baseline, points", "McNemar p (Holm)", "exercise: test / train %"]
 
-# What the table shows of an evaluation
+
+def recalls(value: Any) -> list[dict[str, Any]]:
+    return [{"class": str(each["class"]), "accuracy": number(each["accuracy"])} for each in value]
+
+
+# What the table and the model card show of an evaluation
 SHOWN: Fields = {
     "test_accuracy": number,
     "test_accuracy_interval": interval,
@@ -27,6 +36,7 @@ SHOWN: Fields = {
     "validation_accuracy": number,
     "test_loss": number,
     "validation_loss": number,
+    "test_accuracy_by_class": recalls,
     "test_calibration_error": number,
     "chosen_epoch": int,
     "parameters": int,
@@ -34,11 +44,14 @@ SHOWN: Fields = {
 
 
 def read_predictions(name: str, metrics: dict[str, Any]) -> pd.DataFrame:
-    """Return the label and the prediction of each test image. Raises UserError if they contradict the metrics."""
-    path = PREDICTIONS / f"{name}.csv"
-    table = pd.DataFrame(read_csv(path, {"label": int, "predicted": int}))
+    """Return label, prediction and its probability of each test image. Raises UserError if they contradict the
+    metrics."""
+    path, evaluation = PREDICTIONS / f"{name}.csv", EVALUATION / f"{name}.json"
+    table = pd.DataFrame(read_csv(path, {"label": int, "predicted": int, "probability": number}))
     if not math.isclose((table["label"] == table["predicted"]).mean(), metrics["test_accuracy"], abs_tol=1e-9):
-        raise damaged(path, f"its accuracy is not the one in {EVALUATION / f'{name}.json'}")
+        raise damaged(path, f"its accuracy is not the one in {evaluation}")
+    if table["label"].nunique() != len(metrics["test_accuracy_by_class"]):
+        raise damaged(evaluation, f"its classes are not those in {path}")
     return table
 
 
@@ -99,11 +112,13 @@ def main() -> None:
     check_images(predictions)
     rows = summarise(params, evaluations, predictions)
     table = markdown(HEADER, [cells(row) for row in rows])
+    card = model_card(params, evaluations, predictions, table)
     csv = pd.DataFrame(rows).round(6).to_csv(index=False, lineterminator="\n")
     inputs.require_unchanged()
     write_json(SUMMARY.with_suffix(".json"), {"techniques": rows})
     write_atomically(SUMMARY.with_suffix(".csv"), csv.encode())
     write_atomically(SUMMARY.with_suffix(".md"), table.encode())
+    write_atomically(MODELS / "README.md", card.encode())
     print(table)
 
 

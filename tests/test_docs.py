@@ -118,7 +118,7 @@ def test_every_target_of_the_makefile_that_is_documented_exists() -> None:
 
 
 def test_links_and_images_lead_to_files_of_the_repository() -> None:
-    for document in DOCUMENTS:
+    for document in [*DOCUMENTS, ROOT / "models/README.md", ROOT / "data/README.md"]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
@@ -146,6 +146,7 @@ def test_the_tables_are_those_that_the_pipelines_wrote() -> None:
     assert (ROOT / "metrics/replication/overview.md").read_text() in (ROOT / "README.md").read_text()
     assert (ROOT / "metrics/replication.md").read_text() in (ROOT / "docs/results.md").read_text()
     assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "docs/results.md").read_text()
+    assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "models/README.md").read_text()
     theory = (ROOT / "docs/theory.md").read_text()
     for check in metrics("theory")["checks"]:
         assert f"| {check['statement']} | {check['computed']} |" in theory

@@ -128,11 +128,14 @@ def test_a_wrong_raw_file_is_rejected_and_left_unchanged(
 
 def test_dvc_repro_prints_the_error_for_a_wrong_raw_file(new_project: Project) -> None:
     change_raw(flip, new_project)
+    card = new_project.root / "data/README.md"
+    card.write_text("the card of an earlier run\n")
     result = new_project.dvc("repro", "prepare", check=False)
     assert result.returncode != 0
     assert "is a damaged gzip file" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert not (new_project.root / "data/prepared").exists()
+    assert card.exists()
 
 
 class Mirror(BaseHTTPRequestHandler):
@@ -383,17 +386,22 @@ def test_a_diverging_run_fails_and_keeps_no_model(project: Project) -> None:
     assert not (project.root / "models/dropout.pt").exists()
 
 
-EVALUATION, CURVE, PREDICTED = (
-    f"metrics/{path}" for path in ("evaluation/dropout.json", "curves/dropout.csv", "predictions/dropout.csv")
+EVALUATION, CURVE, PREDICTED, SUMMARY = (
+    f"metrics/{path}"
+    for path in ("evaluation/dropout.json", "curves/dropout.csv", "predictions/dropout.csv", "summary.json")
 )
 DAMAGED_RESULTS: dict[str, tuple[str, Callable[[bytes], bytes], tuple[str, ...]]] = {
-    "an empty evaluation": (EVALUATION, lambda _: b"", ("summary", "plot")),
-    "half of an evaluation": (EVALUATION, lambda content: content[: len(content) // 2], ("summary", "plot")),
-    "an evaluation that is a list": (EVALUATION, lambda _: b"[]", ("summary", "plot")),
+    "an empty evaluation": (EVALUATION, lambda _: b"", ("summary",)),
+    "half of an evaluation": (EVALUATION, lambda content: content[: len(content) // 2], ("summary",)),
+    "an evaluation that is a list": (EVALUATION, lambda _: b"[]", ("summary",)),
     "an evaluation without a loss": (EVALUATION, lambda content: content.replace(b"test_loss", b"lost"), ("summary",)),
     "an evaluation with NaN": (EVALUATION, lambda content: content.replace(b'uracy": ', b'uracy": NaN, "x": '),
-        ("summary", "plot")),
-    "an evaluation that is not text": (EVALUATION, lambda content: b"\xff" + content, ("summary", "plot")),
+        ("summary",)),
+    "an evaluation that is not text": (EVALUATION, lambda content: b"\xff" + content, ("summary",)),
+    "an evaluation without classes": (EVALUATION, lambda content: content.replace(b'"test_accuracy_by_class": [',
+        b'"test_accuracy_by_class": [], "x": ['), ("summary",)),
+    "half of the summary": (SUMMARY, lambda content: content[: len(content) // 2], ("plot",)),
+    "a summary without a technique": (SUMMARY, lambda content: content.replace(b'"dropout"', b'"drop"'), ("plot",)),
     "empty predictions": (PREDICTED, lambda _: b"", ("summary", "plot")),
     "half of the predictions": (PREDICTED, lambda content: content[: len(content) // 2], ("summary", "plot")),
     "predictions without the last row": (PREDICTED, lambda content: b"\n".join([*content.split(b"\n")[:-2], b""]),

@@ -46,10 +46,9 @@ def site(origin: Project, server: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     bucket = tmp_path.name.replace("_", "-")[-63:].strip("-")
     boto3.client("s3", endpoint_url=server, region_name="us-east-1").create_bucket(Bucket=bucket)
-    with (origin.root / ".dvc/config").open("a") as config:
-        config.write(
-            f"    remote = shared\n['remote \"shared\"']\n    url = s3://{bucket}/r\n    endpointurl = {server}\n"
-        )
+    config = origin.root / ".dvc/config"
+    text = config.read_text().replace("remote = models", "remote = shared")
+    config.write_text(f"{text}['remote \"shared\"']\n    url = s3://{bucket}/r\n    endpointurl = {server}\n")
     origin.commit("remote")
     return origin
 

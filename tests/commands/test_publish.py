@@ -1,0 +1,85 @@
+"""The models in git, from which a clone pulls them: `make publish`."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from commands.publish import FOLDER, named_models, published
+from tests.conftest import ROOT
+from tests.project import Project
+
+
+@pytest.fixture(scope="module")
+def site(computed_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has published and committed its models. All tests of this file share it."""
+    project = computed_project.copy(tmp_path_factory.mktemp("site") / "project")
+    project.call_environment_ready()
+    assert "the 4 models of dvc.lock" in project.run("make", "publish").stdout
+    project.commit("results and models")
+    return project
+
+
+def clone(site: Project, folder: Path) -> Project:
+    """Return a clone, as on another machine: without cache and data."""
+    site.run("git", "clone", "--quiet", ".", str(folder))
+    return Project(folder)
+
+
+def test_the_published_models_are_those_that_dvc_lock_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert set(published()) == set(named_models().values()), "run `make publish`"
+
+
+def test_a_clone_gets_models_by_path_by_stage_and_by_name(site: Project, tmp_path: Path) -> None:
+    project = clone(site, tmp_path / "clone")
+    project.dvc("pull", "models/dropout.pt")
+    assert project.files("models/*.pt") == site.files("models/dropout.pt")
+    picture = ("python", "-m", "commands.classify", "--model", "models/dropout.pt", "metrics/gallery.png")
+    assert "%" in project.run(*picture).stdout
+    project.dvc("pull", "train")
+    assert project.files("models/*.pt") == site.files("models/*.pt")
+    project.run("git", "tag", "--annotate", "batch-norm@v1.0.0", "--message", "first")
+    project.dvc("artifacts", "get", ".", "batch-norm", "--out", "copy.pt")
+    assert project.read("copy.pt") == site.read("models/batch_norm.pt")
+    (project.root / "copy.pt").unlink()
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_nothing_is_trained_after_pulling_the_models(site: Project, tmp_path: Path) -> None:
+    project = clone(site, tmp_path / "clone")
+    shutil.copytree(site.root / "data/raw", project.root / "data/raw")
+    incomplete = project.dvc("pull", check=False)
+    assert incomplete.returncode and "data/prepared" in incomplete.stderr
+    assert project.stages_run() == {"check", "prepare"}
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_make_publish_replaces_old_and_damaged_objects(
+    site: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = site.copy(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    objects = sorted((FOLDER / "files").rglob("*/*/*"))
+    assert len(objects) == 4
+    objects[0].chmod(0o644)
+    objects[0].write_bytes(objects[0].read_bytes()[:-1])
+    shutil.copy(objects[1], FOLDER / "old")
+    assert set(published()) != set(named_models().values())
+    project.run("make", "publish")
+    assert set(published()) == set(named_models().values())
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    shutil.rmtree(project.root / ".dvc/cache")
+    objects[2].unlink()
+    failed = project.run("make", "publish", check=False)
+    assert failed.returncode and "DVC's cache does not have models/" in failed.stderr
+    assert "Run `make reproduce`, then publish." in failed.stderr
+
+
+def test_a_default_remote_of_the_user_gets_the_models(site: Project, tmp_path: Path) -> None:
+    project = site.copy(tmp_path / "project")
+    project.dvc("remote", "add", "--default", "shared", str(tmp_path / "shared"))
+    before = project.files(f"{FOLDER}/**/*")
+    project.dvc("push")
+    assert Project(tmp_path / "shared").files("files/md5/*/*") == Project(project.root / FOLDER).files("files/md5/*/*")
+    assert project.files(f"{FOLDER}/**/*") == before
