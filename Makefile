@@ -122,7 +122,7 @@ usable:
 	@command -v $(PYTHON) > /dev/null || { echo "'$(PYTHON)' is not installed. Install Python 3.11 or later (Debian, Ubuntu: sudo apt-get install python3 python3-venv)." >&2; exit 1; }
 	@$(PYTHON) commands/environment.py
 
-$(READY): requirements/study.txt requirements/cpu.txt requirements/cuda.txt | usable
+$(READY): requirements/study.txt requirements/torch.txt requirements/torch-cpu.txt | usable
 	@$(PYTHON) commands/environment.py study
 
 # What a group of commands needs in addition

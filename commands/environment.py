@@ -28,7 +28,7 @@ VENV = Path(".venv")
 REQUIREMENTS = Path("requirements")
 WRITTEN = (".", ".git", ".dvc", ".venv", ".checkpoints", "data", "logs", "metrics", "models")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-SECONDS = 5  # in which PyTorch's index must answer
+SECONDS = 3  # in which PyTorch's index must answer
 
 
 def fault_of_folder(folder: Path) -> str:
@@ -41,7 +41,9 @@ def fault_of_folder(folder: Path) -> str:
     if not shutil.which("git"):
         return "git is not installed. Install it (Debian, Ubuntu: sudo apt-get install git)."
     if (folder / ".git").exists() and folder.stat().st_uid != os.geteuid() and git("rev-parse") is None:
-        return f"{folder} belongs to another user, so git cannot be used in it. Clone the repository to your own folder."
+        return (
+            f"{folder} belongs to another user, so git cannot be used in it. Clone the repository to your own folder."
+        )
     # A ZIP download has no .git, and may lie within another repository.
     if git("rev-parse", "--show-cdup") != "" or git("rev-parse", "--verify", "HEAD") is None:
         return (
@@ -90,14 +92,15 @@ def remove_environment() -> None:
 
 
 def marker(group: str) -> Path:
-    """Return the file whose presence shows that a group is installed. The Makefile compares its time with the lock's."""
+    """Return the file that shows that a group is installed; the Makefile compares its time with the lock's."""
     return VENV / ("ready" if group == "study" else f"ready-{group}")
 
 
 def uv() -> str | None:
     """Return the user's uv. The one in .venv is for the tests and for `python -m commands.lock`."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return shutil.which("uv", path=os.pathsep.join(each for each in folders if not same_folder(Path(each), VENV / "bin")))
+    others = [folder for folder in folders if not same_folder(Path(folder), VENV / "bin")]
+    return shutil.which("uv", path=os.pathsep.join(others))
 
 
 def create_environment() -> None:
@@ -134,27 +137,26 @@ def wants_cpu_build() -> bool:
     return sys.platform == "linux" and (choice == "cpu" or (choice == "" and not driver))
 
 
-def install_cpu_build() -> None:
-    """Install PyTorch, and nothing else, from PyTorch's index of CPU builds; if that fails, print why."""
+def install_cpu_build() -> bool:
+    """Install PyTorch's CPU build, and nothing else, from PyTorch's index or else from the user's own.
+
+    Return whether one of them has it, and print why PyTorch's index could not be used.
+    """
     index = os.environ.get("TORCH_INDEX", CPU_INDEX)
-    fault = ""
+    locked = ("--requirement", str(REQUIREMENTS / "torch-cpu.txt"))
     try:
         urllib.request.urlopen(f"{index}/torch/", timeout=SECONDS).close()
     except (OSError, ValueError, http.client.HTTPException) as error:
-        fault = str(error)
+        fault = str(getattr(error, "reason", error))
     else:
-        result = install("--index-url", index, "--requirement", str(REQUIREMENTS / "cpu.txt"), quietly=True)
-        if result.returncode != 0:
-            fault = (result.stderr.strip() or "unknown error").splitlines()[-1].strip()
-    if fault:
-        print(f"No CPU build of PyTorch from {index} ({fault}). Installing what your own package index offers.")
-
-
-def has_cuda_build() -> bool:
-    """Return whether the installed PyTorch needs the CUDA packages, which PyPI's build for Linux does."""
-    program = "import importlib.metadata as data; print(*data.requires('torch') or [], sep='\\n')"
-    result = subprocess.run([VENV / "bin/python", "-c", program], capture_output=True, text=True, check=True)
-    return sys.platform == "linux" and bool(re.search(r"^(cuda|nvidia)-", result.stdout, re.MULTILINE))
+        result = install("--index-url", index, *locked, quietly=True)
+        if result.returncode == 0:
+            return True
+        fault = (result.stderr.strip() or "unknown error").splitlines()[-1].strip()
+    found = install(*locked, quietly=True).returncode == 0
+    build = "the CPU build" if found else "the build with CUDA"
+    print(f"{index} cannot be used ({fault}); installing {build} of PyTorch from your own index.", flush=True)
+    return found
 
 
 def install_file(name: str) -> None:
@@ -170,14 +172,12 @@ def install_study() -> None:
     if not has_module("sys"):
         remove_environment()
     create_environment()
-    if cpu:
-        install_cpu_build()
+    if not (cpu and install_cpu_build()):
+        install_file("torch")
     install_file("study")
-    if has_cuda_build():
-        install_file("cuda")
     # On a processor that the native backend does not support, its error message names the alternative.
-    build = [VENV / "bin/python", "-W", "ignore::RuntimeWarning", "-m", "lenet5.network.native.build"]
-    subprocess.run(build, stdout=subprocess.DEVNULL, check=False)
+    build = ["-W", "ignore::RuntimeWarning", "-m", "lenet5.network.native.build"]
+    subprocess.run([str(VENV / "bin/python"), *build], stdout=subprocess.DEVNULL, check=False)
 
 
 def install_group(name: str) -> None:
