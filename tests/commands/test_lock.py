@@ -28,7 +28,7 @@ def copy(tmp_path: Path) -> Project:
 def test_the_committed_lock_is_what_the_command_writes(copy: Project) -> None:
     before = copy.files(*LOCKED)
     assert len(before) == 8
-    copy.run("python", "-m", "commands.lock", **NOWHERE)
+    copy.run("python", "-m", "commands.lock", check=True, **NOWHERE)
     assert copy.files(*LOCKED) == before
 
 
@@ -68,6 +68,6 @@ def index() -> Iterator[str]:
 
 
 def test_hashes_of_cpu_builds_come_from_pytorchs_index(index: str, copy: Project) -> None:
-    copy.run("python", "-m", "commands.lock", **NOWHERE | {"TORCH_INDEX": index})
+    copy.run("python", "-m", "commands.lock", check=True, **NOWHERE | {"TORCH_INDEX": index})
     found = re.findall(r"sha256:0*(\d+)", (copy.root / "requirements/torch-cpu.txt").read_text())
     assert found == ["1", "2"]
