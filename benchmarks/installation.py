@@ -11,7 +11,6 @@ set_up()
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -55,8 +54,7 @@ def cloned(commit: str, folder: Path) -> Path:
 
 def torch_version(clone: Path) -> str:
     program = "import importlib.metadata as data; print(data.version('torch'))"
-    command = [clone / ".venv/bin/python", "-c", program]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return run(str(clone / ".venv/bin/python"), "-c", program)
 
 
 def main() -> None:

@@ -118,14 +118,24 @@ def create_environment() -> None:
         )
 
 
-def install(*arguments: str, quietly: bool = False) -> subprocess.CompletedProcess[str]:
-    """Install exactly the locked files. Python compiles what it imports, which is a fraction of what is installed."""
-    python = str(VENV / "bin/python")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile"]
-    program = uv()
-    command = [program, "pip", "install", "--python", python] if program else pip
-    options = ["--quiet", "--no-deps", "--require-hashes"]
-    return subprocess.run([*command, *options, *arguments], capture_output=quietly, text=True, check=False)
+def install(name: str, index: str | None = None, quietly: bool = False) -> str:
+    """Install exactly what requirements/<name>.txt lists, from one index if it is given.
+
+    Return "", or the reason of a failure.
+    """
+    python, program = str(VENV / "bin/python"), uv()
+    if program:
+        command = [program, "pip", "install", "--python", python]
+        command += ["--default-index", index] if index else []
+    else:
+        # Python compiles what it imports, which is a fraction of what is installed.
+        command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--no-compile"]
+        command += ["--index-url", index] if index else []
+    command += ["--quiet", "--no-deps", "--require-hashes", "--requirement", str(REQUIREMENTS / f"{name}.txt")]
+    result = subprocess.run(command, stderr=subprocess.PIPE if quietly else None, text=True, check=False)
+    if result.returncode == 0:
+        return ""
+    return (result.stderr or "the reason is above").strip().splitlines()[-1].strip()
 
 
 def wants_cpu_build() -> bool:
@@ -143,27 +153,24 @@ def install_cpu_build() -> bool:
     Return whether one of them has it, and print why PyTorch's index could not be used.
     """
     index = os.environ.get("TORCH_INDEX", CPU_INDEX)
-    locked = ("--requirement", str(REQUIREMENTS / "torch-cpu.txt"))
     try:
         urllib.request.urlopen(f"{index}/torch/", timeout=SECONDS).close()
     except (OSError, ValueError, http.client.HTTPException) as error:
         fault = str(getattr(error, "reason", error))
     else:
-        result = install("--index-url", index, *locked, quietly=True)
-        if result.returncode == 0:
-            return True
-        fault = (result.stderr.strip() or "unknown error").splitlines()[-1].strip()
-    found = install(*locked, quietly=True).returncode == 0
-    build = "the CPU build" if found else "the build with CUDA"
+        fault = install("torch-cpu", index, quietly=True)
+    if not fault:
+        return True
+    found = install("torch-cpu", quietly=True) == ""
+    build = "the CPU build" if found else "the usual build"
     print(f"{index} cannot be used ({fault}); installing {build} of PyTorch from your own index.", flush=True)
     return found
 
 
 def install_file(name: str) -> None:
-    """Install requirements/<name>.txt."""
-    file = REQUIREMENTS / f"{name}.txt"
-    if install("--requirement", str(file)).returncode != 0:
-        sys.exit(f"Cannot install {file}; the reason is above. The same command continues from here.")
+    fault = install(name)
+    if fault:
+        sys.exit(f"Cannot install requirements/{name}.txt: {fault}. The same command continues from here.")
 
 
 def install_study() -> None:

@@ -32,8 +32,11 @@ HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 
 
 def uv(*arguments: str) -> str:
-    """Return what uv prints."""
-    result = subprocess.run(("uv", *arguments), stdout=subprocess.PIPE, text=True, check=False)
+    """Return what uv prints. Raises UserError if it fails."""
+    try:
+        result = subprocess.run(("uv", *arguments), stdout=subprocess.PIPE, text=True, check=False)
+    except FileNotFoundError:
+        raise UserError("uv is not installed: run `make environment GROUP=test`.") from None
     if result.returncode != 0:
         raise UserError(f"`uv {' '.join(arguments)}` failed; the reason is above.")
     return result.stdout

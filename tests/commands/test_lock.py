@@ -30,6 +30,8 @@ def test_the_committed_lock_is_what_the_command_writes(copy: Project) -> None:
     assert len(before) == 8
     copy.run("python", "-m", "commands.lock", check=True, **NOWHERE)
     assert copy.files(*LOCKED) == before
+    planned = copy.run("uv", "sync", "--frozen", "--dry-run", check=True, UV_OFFLINE="1", UV_NO_CACHE="1")
+    assert "+ torch==2.13.0" in planned.stderr and "pytest" not in planned.stderr
 
 
 def test_a_lock_that_misses_a_requirement_is_noticed(copy: Project) -> None:
