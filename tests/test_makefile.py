@@ -19,8 +19,8 @@ def make(folder: Path, *arguments: str, variables: tuple[str, ...] = ()) -> tupl
     for name in ("commands", "requirements"):
         (folder / name).mkdir(exist_ok=True)
     shutil.copy(ROOT / "commands/environment.py", folder / "commands")
-    for name in ("study", "torch", "torch-cpu"):
-        (folder / f"requirements/{name}.txt").touch()
+    for path in (ROOT / "requirements").iterdir():
+        (folder / "requirements" / path.name).touch()
     Project(folder).run("git", "init", "--quiet")
     Project(folder).commit("a Makefile")
     command = ("/usr/bin/env", "PATH=/usr/bin:/bin", *variables, "/usr/bin/make", *arguments)

@@ -1,7 +1,6 @@
 """What `make` installs, from small packages on two local indexes: a user's own, and PyTorch's for CPU builds."""
 
 import hashlib
-import os
 import re
 import shutil
 import socket
@@ -19,7 +18,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.project import Project
 
-UV = Path(os.environ.get("TMPUV") or Path(sys.executable).with_name("uv"))
+UV = Path(shutil.which("uv") or Path(sys.executable).with_name("uv"))  # in the group test
 
 
 class Handler(SimpleHTTPRequestHandler):
