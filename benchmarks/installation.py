@@ -70,7 +70,7 @@ def main() -> None:
         }
         machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "python": platform.python_version()}
         versions = {"before": torch_version(old), "after": torch_version(new)}
-    write_json(METRICS / "installation.json", {"machine": machine, "torch": versions} | measured)
+        write_json(METRICS / "installation.json", {"machine": machine, "torch": versions} | measured)
 
 
 if __name__ == "__main__":

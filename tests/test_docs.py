@@ -201,18 +201,6 @@ def test_the_numbers_in_the_results_are_those_of_the_analysis() -> None:
     assert all(epoch <= 15 for name, epoch in kept.items() if name != "weight_decay") and kept["weight_decay"] > 15
 
 
-def test_the_costs_of_installation_are_those_measured() -> None:
-    page, measured = words("docs/performance.md"), metrics("installation")
-    rows = {"before": f"one list for all commands, at {measured['before']['commit']}"}
-    rows |= {"study": "what `make reproduce` needs", "tests": "what `make test` adds"}
-    for key, row in rows.items():
-        seconds, used, size = (measured[key][name] for name in ("seconds", "cpu_seconds", "megabytes"))
-        assert f"| {row} | {seconds:.0f} s | {used:.0f} s | {size / 1000:.1f} GB |" in page
-    assert f"PyTorch {measured['torch']['after']}" in page and len(set(measured["torch"].values())) == 1
-    assert f"at a load of {measured['machine']['load']:.0f}" in page
-    assert measured["study"]["megabytes"] < 1800
-
-
 def test_the_times_are_those_of_the_benchmark() -> None:
     page, benchmark = words("docs/performance.md"), metrics("benchmark")
     reference, seconds, ratios = benchmark["reference"], benchmark["seconds_per_epoch"], benchmark["ratios"]
