@@ -1,8 +1,5 @@
 # The commands of the study; `make` alone lists them.
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
-.ONESHELL:
-.DELETE_ON_ERROR:
+SHELL := /bin/sh
 
 PYTHON ?= python3
 export N ?= 4
@@ -35,7 +32,7 @@ experiments: $(READY) ## create one DVC experiment per technique, for `dvc metri
 	@python -m commands.experiments
 
 .PHONY: plots
-plots: $(READY) ## write all plots to plots.html, which works offline; REV=main adds those of that revision
+plots: .venv/ready-plots ## write all plots to plots.html, which works offline; REV=main adds those of that revision
 	@python -m commands.page $${REV-}
 
 .PHONY: publish
@@ -47,15 +44,15 @@ smoke: $(READY) ## run the whole pipeline on a slice of the data, in a temporary
 	@python -m commands.smoke
 
 .PHONY: lint
-lint: $(READY) ## format, style, types, layers, workflows
+lint: .venv/ready-test ## format, style, types, layers, workflows
 	@ruff check
-	ruff format --check
-	clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
-	mypy
-	lint-imports --no-cache > /dev/null || lint-imports --no-cache
-	actionlint
-	zizmor --offline --quiet .github
-	check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
+	@ruff format --check
+	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+	@mypy
+	@lint-imports --no-cache > /dev/null || lint-imports --no-cache
+	@actionlint
+	@zizmor --offline --quiet .github
+	@check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
 
 .PHONY: check
 check: lint ## lint, types, and the tests that run no pipeline
@@ -66,10 +63,9 @@ test: lint ## lint, types, and all tests
 	@python -m pytest
 
 .PHONY: benchmark
-benchmark: $(READY) ## time the study against other libraries; leave the machine alone meanwhile
+benchmark: .venv/ready-benchmark ## time the study against other libraries; leave the machine alone meanwhile
 	@python -m stages.check
 	dvc --wait-for-lock repro prepare
-	python -m pip --quiet --disable-pip-version-check install --requirement benchmarks/requirements.txt
 	python -m benchmarks.run
 	python -m benchmarks.figure
 
@@ -78,7 +74,7 @@ backends: $(READY) ## train with PyTorch's own modules too, and compare: metrics
 	@python -m benchmarks.backends
 
 .PHONY: environment
-environment: $(READY) ## only create the virtual environment, .venv
+environment: $(READY) $(GROUP:%=.venv/ready-%) ## only create the virtual environment, .venv; GROUP=s3 adds a group
 
 .PHONY: clean
 clean: ## delete checkpoints, logs and tool caches; results and data stay
@@ -88,39 +84,12 @@ clean: ## delete checkpoints, logs and tool caches; results and data stay
 # What every command but help and clean needs.
 .PHONY: usable
 usable:
-	@stop() { printf '%s\n' "$$*" >&2; exit 1; }
-	case $$PWD in *[{}]*) stop "DVC cannot work in $$PWD: rename the folder so that its path has no { or }." ;; esac
-	for each in . .git .dvc .venv .checkpoints data logs metrics models; do
-		if [ -e $$each ] && [ ! -w $$each ]; then
-			stop "Cannot write to $$PWD/$$each. Fix this, or clone the repository to a folder of your own."
-		fi
-	done
-	command -v git > /dev/null || stop "git is not installed. Install it (Debian, Ubuntu: sudo apt-get install git)."
-	if [ -e .git ] && [ ! -O . ] && ! git rev-parse 2> /dev/null; then
-		stop "$$PWD belongs to another user, so git cannot be used in it. Clone the repository to a folder of your own."
-	fi
-	# A ZIP download has no .git, and may lie within another repository.
-	if [ -n "$$(git rev-parse --show-cdup 2>&1)" ] || ! git rev-parse --quiet --verify HEAD > /dev/null; then
-		stop "$$PWD is not a git repository with a commit. Use 'git clone' instead of a download," \
-			"or run: git init && git add --all && git commit --message study"
-	fi
+	@command -v $(PYTHON) > /dev/null || { echo "'$(PYTHON)' is not installed. Install Python 3.11 or later (Debian, Ubuntu: sudo apt-get install python3 python3-venv)." >&2; exit 1; }
+	@$(PYTHON) commands/environment.py
 
-$(READY): requirements.txt | usable
-	@if ! command -v $(PYTHON) > /dev/null; then
-		echo "'$(PYTHON)' is not installed. Install Python 3.11 or later (Debian, Ubuntu: sudo apt-get install python3 python3-venv)." >&2
-		exit 1
-	fi
-	if ! $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; then
-		echo "Python 3.11 to 3.14 is required, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Install one and name it: make PYTHON=python3.12 ..." >&2
-		exit 1
-	fi
-	if ! $(PYTHON) -c 'import ensurepip, venv' 2> /dev/null; then
-		echo "Python's venv module is missing. Install it (Debian, Ubuntu: sudo apt-get install python3-venv) and run again." >&2
-		exit 1
-	fi
-	echo "Creating the virtual environment .venv (a few minutes, once) ..."
-	$(PYTHON) -m venv .venv
-	python -m pip --quiet --disable-pip-version-check install --requirement requirements.txt
-	# On a processor that the native backend does not support, its error message names the alternative, backend torch.
-	python -W ignore::RuntimeWarning -m lenet5.network.native.build > /dev/null || true
-	touch $@
+$(READY): requirements/study.txt requirements/torch.txt requirements/torch-cpu.txt | usable
+	@$(PYTHON) commands/environment.py study
+
+# What a group of commands needs in addition
+.venv/ready-%: requirements/%.txt $(READY) | usable
+	@$(PYTHON) commands/environment.py $*

@@ -22,7 +22,7 @@ from filelock import FileLock
 from ruamel.yaml import YAML
 
 TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitattributes", ".gitignore", "Makefile"]
-TRACKED += ["dvc.yaml", "params.yaml", "pyproject.toml", "requirements.txt"]
+TRACKED += ["dvc.yaml", "params.yaml", "pyproject.toml", "requirements"]
 TRACKED += ["lenet5", "stages", "commands"]
 IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
 NOT_INHERITED = ("MAKE", "MFLAGS", "GIT_", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
@@ -85,7 +85,8 @@ class Project:
     def call_environment_ready(self) -> None:
         """Let `make` use the environment of the tests instead of installing one."""
         (self.root / ".venv").mkdir()
-        (self.root / ".venv/ready").touch()
+        for group in ("", "-plots", "-test"):
+            (self.root / f".venv/ready{group}").touch()
 
     def params(self) -> Any:
         return yaml.load(self.root / "params.yaml")

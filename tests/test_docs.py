@@ -47,7 +47,7 @@ def give_environment(project: Project) -> None:
     """Use this Python's environment as the project's .venv, so that make does not install another."""
     project.call_environment_ready()
     for part in Path(sys.prefix).iterdir():
-        if part.name != "ready":
+        if not part.name.startswith("ready"):
             (project.root / ".venv" / part.name).symlink_to(part)
 
 

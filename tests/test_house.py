@@ -93,9 +93,10 @@ def test_only_the_optimizer_uses_private_functions_of_torch() -> None:
 
 
 def test_every_imported_package_is_a_declared_dependency() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *(line for name in extras if name != "test" for line in extras[name])]
+    declaration = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = declaration["dependency-groups"]
+    requirements = declaration["project"]["dependencies"]
+    requirements = [*requirements, *(line for name in groups if name != "test" for line in groups[name])]
     declared = {re.split(r"[^\w.-]", line)[0].lower() for line in requirements}
     undeclared: dict[str, set[str]] = {}
     for path in sources(*PACKAGES):

@@ -16,7 +16,11 @@ LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "pl
 
 def make(folder: Path, *arguments: str, variables: tuple[str, ...] = ()) -> tuple[int, str]:
     shutil.copy(ROOT / "Makefile", folder)
-    (folder / "requirements.txt").touch()
+    for name in ("commands", "requirements"):
+        (folder / name).mkdir(exist_ok=True)
+    shutil.copy(ROOT / "commands/environment.py", folder / "commands")
+    for path in (ROOT / "requirements").iterdir():
+        (folder / "requirements" / path.name).touch()
     Project(folder).run("git", "init", "--quiet")
     Project(folder).commit("a Makefile")
     command = ("/usr/bin/env", "PATH=/usr/bin:/bin", *variables, "/usr/bin/make", *arguments)
@@ -73,14 +77,21 @@ def test_a_missing_python_is_reported_with_a_remedy(tmp_path: Path) -> None:
 
 
 def test_an_old_python_is_reported_with_its_version(tmp_path: Path) -> None:
-    old = fake_python(tmp_path, 'case "$*" in --version) echo Python 3.9.2;; *) exit 1;; esac')
+    program = "import sys; sys.version_info, sys.version = (3, 9, 2), '3.9.2'; exec(open(sys.argv[1]).read())"
+    old = fake_python(tmp_path, f'exec python3 -c "{program}" "$@"')
     status, output = make(tmp_path, "environment", old)
     assert status != 0
     assert "Python 3.11 to 3.14 is required" in output and "3.9.2" in output
 
 
 def test_a_missing_venv_module_is_reported_with_a_remedy(tmp_path: Path) -> None:
-    bare = fake_python(tmp_path, 'case "$*" in *ensurepip*) exit 1;; *) exit 0;; esac')
+    bare = fake_python(
+        tmp_path,
+        """exec python3 -c 'import runpy, sys
+sys.modules["ensurepip"] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")' "$@" """,
+    )
     status, output = make(tmp_path, "environment", bare)
     assert status != 0
     assert "sudo apt-get install python3-venv" in output
