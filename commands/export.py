@@ -45,7 +45,7 @@ def exported(model: LeNet5, form: str, described: dict[str, str]) -> bytes:
         content: bytes = save(model.state_dict(), described)
         return content
     except ModuleNotFoundError as error:
-        raise UserError(f"--format {form} needs a package: run `pip install {form}` ({error}).") from None
+        raise UserError(f"--format {form} needs a package: run `make environment GROUP=export` ({error}).") from None
 
 
 def main(model: Path, form: str, output: Path | None) -> None:

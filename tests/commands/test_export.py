@@ -81,7 +81,7 @@ def test_a_missing_package_is_named_with_its_command(form: str, computed_project
     command = [sys.executable, "-c", program, "--format", form, "models/dropout.pt", "--output", str(output)]
     ended = subprocess.run(command, cwd=computed_project.root, check=False, capture_output=True, text=True)
     assert ended.returncode == 1 and not output.exists()
-    assert ended.stderr.startswith(f"--format {form} needs a package: run `pip install {form}`")
+    assert ended.stderr.startswith(f"--format {form} needs a package: run `make environment GROUP=export`")
     assert len(ended.stderr.splitlines()) == 1
 
 
