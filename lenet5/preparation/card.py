@@ -40,11 +40,11 @@ def data_card(data: Data, settings: DataSettings) -> str:
     return "\n".join(
         [
             "# Data card\n",
-            "The stage `prepare` writes this file. `data/raw` and `data/prepared` are not in git: `dvc repro prepare`",
-            "creates them.\n",
+            "The stage `prepare` writes this file. `dvc repro prepare` creates `data/raw` and `data/prepared`, which are",
+            "not in git.\n",
             "## Origin and licence\n",
             ORIGIN if known else UNKNOWN,
-            "The sha256 of the uncompressed files identify the data set; other files are rejected:\n",
+            "The sha256 digests of the uncompressed files identify the data set; other files are rejected:\n",
             _table(["file", "sha256"], files),
             "## Splits and classes\n",
             f"{100 * settings.validation_fraction:g} % of the training images, drawn with seed {settings.split_seed}, "

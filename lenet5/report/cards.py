@@ -13,8 +13,7 @@ CONFUSIONS = 8  # pairs of classes in the table
 CARD = """\
 # Model card
 
-The stage `summary` writes this file. The models themselves are not in git: `dvc pull train` restores the published
-ones, `make reproduce` trains them.
+The stage `summary` writes this file. `dvc pull train` restores the published models, and `make reproduce` trains them.
 
 ## Models
 
@@ -57,7 +56,7 @@ The most frequent confusions: how many of the test images of a class are predict
 {confusions}
 ## Licence
 
-[MIT](../LICENSE), like the code. The images have a licence of their own, which {data} names.
+[MIT](../LICENSE), like the code. {data} names the licence of the images.
 """
 
 

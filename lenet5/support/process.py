@@ -175,7 +175,7 @@ def _print_way_back() -> None:
     runs."""
     if "DVC_STAGE" not in os.environ:
         return
-    command = ("git", "ls-files", "--deleted", "--full-name", "metrics")
+    command = ("git", "ls-files", "--deleted", "--full-name", "metrics", "models", "data")
     with contextlib.suppress(OSError):  # git is not installed
         missing = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
         if missing:
