@@ -40,8 +40,7 @@ def data_card(data: Data, settings: DataSettings) -> str:
     return "\n".join(
         [
             "# Data card\n",
-            "The stage `prepare` writes this file. `dvc repro prepare` creates `data/raw` and `data/prepared`, which are",
-            "not in git.\n",
+            "The stage `prepare` writes this file. `dvc repro prepare` creates `data/raw` and `data/prepared`.\n",
             "## Origin and licence\n",
             ORIGIN if known else UNKNOWN,
             "The sha256 digests of the uncompressed files identify the data set; other files are rejected:\n",
