@@ -1,7 +1,9 @@
 """What params.yaml and the plan of the replication share: reading YAML, and an error message for each mistake."""
 
+import difflib
 import re
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -107,3 +109,9 @@ def shown(value: Any) -> str:
         return SHORT.repr(value)
     except ValueError:  # Python refuses to format a number with thousands of digits
         return f"a huge {type(value).__name__}"
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return a sentence with the known name that is closest to `name`, or an empty text if none is close."""
+    nearest = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
+    return f" Did you mean {nearest[0]}?" if nearest else ""
