@@ -77,6 +77,11 @@ experiments: $(READY) ## create one DVC experiment per technique, for `dvc metri
 compare: $(READY) ## compare two revisions, with 95 % intervals: make compare A=main B=HEAD
 	@python -m commands.compare "$(A)" "$(B)"
 
+.PHONY: schema
+schema: $(READY) ## write the schemas with which editors check params.yaml and the plan of the replication
+	@python -m commands.schema
+	python -m replication.schema
+
 .PHONY: plots
 plots: $(READY) ## write all plots to plots.html, which works offline; REV=main adds those of that revision
 	@python -m commands.page $(REV)

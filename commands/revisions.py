@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,7 @@ class Revision:
         if self.commit:
             listed = run("git", "ls-tree", "-r", "--name-only", self.commit, "--", str(PARAMS), str(METRICS))
             self.paths = {Path(line) for line in listed.splitlines()}
-        self.techniques, self.selected = self._read(PARAMS, settings_and_selected)
+        self.techniques, self.selected = self._read(PARAMS, techniques_and_selected)
 
     def result(self, technique: str) -> Result:
         """Return the results of a technique. Raises UserError if it is unknown, or if they are missing or damaged."""
@@ -75,14 +75,14 @@ class Revision:
         The replicate of the study's own seed must have the study's outcome. If it differs, the replicates were computed
         with other settings, and none is returned.
         """
-        settings = self.techniques[technique]
+        learning_rate, study_seed = self.techniques[technique]
         found = {}
         for path in sorted(self.paths):
             name, _, seed = path.stem.rpartition("-")
-            if (path.parent, name) == (REPLICATES / str(settings["learning_rate"]), technique) and seed.isdigit():
+            if (path.parent, name) == (REPLICATES / str(learning_rate), technique) and seed.isdigit():
                 found[int(seed)] = self._read(path, outcome_of_replicate)
         kept = {seed: outcome for seed, outcome in found.items() if outcome}
-        return kept if kept.get(settings["seed"]) == study else {}
+        return kept if kept.get(study_seed) == study else {}
 
     def _read(self, path: Path, parse: Callable[[str], Content]) -> Content:
         if path not in self.paths:
@@ -113,14 +113,15 @@ def commit_of(name: str) -> str:
         ) from None
 
 
-def settings_and_selected(text: str) -> tuple[dict[str, dict[str, Any]], str]:
-    """Return the settings of each technique, and the selected one, from a params.yaml.
+def techniques_and_selected(text: str) -> tuple[dict[str, tuple[float, int]], str]:
+    """Return the learning rate and the seed of each technique, and the selected technique, from a params.yaml.
 
     It is not validated: that of an older revision may lack settings that are required now.
     """
     content = YAML(typ="safe", pure=True).load(text)
-    train = {"learning_rate": None, "seed": None} | content["train"]
-    return {str(name): train | own for name, own in content["techniques"].items()}, str(content["selected"])
+    settings = {str(name): content["train"] | own for name, own in content["techniques"].items()}
+    techniques = {name: (float(own["learning_rate"]), int(own["seed"])) for name, own in settings.items()}
+    return techniques, str(content["selected"])
 
 
 def outcome_of(text: str) -> Outcome:

@@ -156,7 +156,7 @@ MISTAKES = {
     "other images": ("other", "first and other were evaluated on different test images: the labels in"),
     "damaged predictions": ("damaged", "metrics/predictions/baseline.csv of damaged is damaged: "),
     "other accuracy": ("edited", "metrics/predictions/baseline.csv of edited is damaged: its accuracy is not that of"),
-    "not a study": ("foreign", "params.yaml of foreign is damaged: it has no 'train'."),
+    "not a study": ("foreign", "params.yaml of foreign is damaged: it has no 'selected'."),
 }
 
 
