@@ -77,9 +77,10 @@ experiments: $(READY) ## create one DVC experiment per technique, for `dvc metri
 compare: $(READY) ## compare two revisions, with 95 % intervals: make compare A=main B=HEAD
 	@python -m commands.compare "$(A)" "$(B)"
 
-.PHONY: schema
-schema: $(READY) ## write the schemas with which editors check params.yaml and the plan of the replication
-	@python -m commands.schema
+.PHONY: sync
+sync: $(READY) ## bring dvc.yaml and the schemas for editors in line with params.yaml and the code
+	@python -m commands.sync
+	python -m commands.schema
 	python -m replication.schema
 
 .PHONY: plots

@@ -1,4 +1,4 @@
-"""Write params.schema.json, with which editors check and complete params.yaml: `make schema`.
+"""Write params.schema.json, with which editors check and complete params.yaml: `make sync`.
 
 It is a JSON schema of draft 7, which the YAML language servers of editors support; the first line of params.yaml names
 it. They read YAML 1.2, as this project does. The schema is generated from the same models as the checker, so that both

@@ -1,4 +1,4 @@
-"""Write replication/params.schema.json, with which editors check replication/params.yaml: `make schema`.
+"""Write replication/params.schema.json, with which editors check replication/params.yaml: `make sync`.
 
 As commands/schema.py. Only the checker reports a technique that ../params.yaml does not define, a value that is listed
 twice, a plan without the baseline, and a control with the same learning rate.

@@ -119,5 +119,5 @@ def test_the_committed_schemas_are_those_of_the_models(tmp_path: Path) -> None:
     for program in ("commands.schema", "replication.schema"):
         Project(tmp_path).run(sys.executable, "-m", program, PYTHONPATH=str(ROOT))
     for schema in SCHEMAS.values():
-        message = f"{schema} is not that of the models; run `make schema`"
+        message = f"{schema} is not that of the models; run `make sync`"
         assert (tmp_path / schema).read_bytes() == (ROOT / schema).read_bytes(), message
