@@ -27,7 +27,8 @@ def entries(lines: list[str], start: int) -> tuple[Entries, int]:
             break
         if indentation(line) == column:
             match = KEY.match(content)
-            assert match, line
+            if not match:
+                raise ValueError(f"line {number + 1} has no key")
             found[match[1]] = []
             current = found[match[1]]
         current += [*above, line]

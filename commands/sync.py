@@ -82,16 +82,12 @@ def stage_edits(pipeline: Any) -> list[Edit]:
 
 
 def plot_edits(pipeline: Any, techniques: Iterable[str]) -> list[Edit]:
-    """Return the curves of each plot that shows the same column of the curves of several techniques."""
+    """Return the curves of each plot that compares one column of the baseline's curves with those of others."""
     edits: list[Edit] = []
-    for plot in pipeline.get("plots", []):
-        curves = next(iter(plot.values()))["y"]
-        if (
-            isinstance(curves, dict)
-            and {Path(path).parent for path in curves} == {CURVES}
-            and len(set(curves.values())) == 1
-        ):
-            column = next(iter(curves.values()))
+    definitions = [each for plot in pipeline.get("plots", []) if isinstance(plot, dict) for each in plot.values()]
+    for curves in [(definition or {}).get("y") for definition in definitions]:
+        if isinstance(curves, dict) and str(CURVES / f"{BASELINE}.csv") in curves and len(set(curves.values())) == 1:
+            [column] = set(curves.values())
             wanted = [str(CURVES / f"{name}.csv") for name in techniques]
             edits.append((first_line(curves), [(path, [f"{path}: {column}"]) for path in wanted]))
     return edits

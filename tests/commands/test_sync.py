@@ -79,7 +79,7 @@ def test_comments_order_and_own_additions_survive(code: Project, sync: Sync) -> 
     (code.root / "lenet5/extra.txt").write_text("data\n")
     own = "\n      # the package\n      - lenet5/extra.txt # read by it\n      - lenet5/__init__.py"
     edit(code, "dvc.yaml", "\n      - lenet5/__init__.py", own)
-    plot = "  - Own:\n      x: a\n      y:\n        notes.csv: b\n\n"
+    plot = "  - Own:\n      x: a\n      y:\n        notes.csv: b\n  - notes.csv\n\n"
     edit(code, "dvc.yaml", "artifacts:\n", f"{plot}artifacts:\n  # of another study\n  mine:\n    path: notes.pt\n")
     edit(code, "dvc.yaml", "curves/dropout.csv: validation_loss", "curves/dropout.csv: validation_loss # mine")
     edit(code, "dvc.yaml", "      - stages/check.py\n", "      - stages/check.py\n      - data/last\n")
