@@ -31,6 +31,16 @@ audit: $(READY) ## recompute N=4 replicates, drawn at random, and compare them w
 experiments: $(READY) ## create one DVC experiment per technique, for `dvc metrics diff baseline dropout`
 	@python -m commands.experiments
 
+.PHONY: compare
+compare: $(READY) ## compare two revisions, with 95 % intervals: make compare A=main B=HEAD
+	@python -m commands.compare "$(A)" "$(B)"
+
+.PHONY: sync
+sync: $(READY) ## bring dvc.yaml and the schemas for editors in line with params.yaml and the code
+	@python -m commands.sync
+	python -m commands.schema
+	python -m replication.schema
+
 .PHONY: plots
 plots: .venv/ready-plots ## write all plots to plots.html, which works offline; REV=main adds those of that revision
 	@python -m commands.page $${REV-}

@@ -71,13 +71,13 @@ def check_results(folder: Path) -> None:
         ["dvc", "repro", "--dry", "--allow-missing"], cwd=folder, capture_output=True, text=True, check=False
     )
     would_run = {line.split("'")[1] for line in dry.stdout.splitlines() if line.startswith("Running stage '")}
-    if dry.returncode != 0:
-        raise UserError(f"`dvc repro --dry --allow-missing` failed; nothing was changed.\n{dry.stderr.strip()}")
     if would_run - CHEAP:
         raise UserError(
             "The files in metrics/ are not up to date with params.yaml and the code; nothing was changed. "
             "Run `make reproduce` (or `dvc repro`) first."
         )
+    if dry.returncode != 0:
+        raise UserError(f"`dvc repro --dry` failed; nothing was changed. Its error: {dry.stderr.strip()}")
 
 
 def make_experiment(technique: str, folder: Path) -> None:

@@ -3,6 +3,8 @@
 import os
 import re
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,29 +65,30 @@ def dvc(*arguments: str, folder: Path = Path(), show: Callable[[str], object] = 
         status, errors = _attempt(arguments, folder, show)
         if status == 0:
             keep_lock_file(folder / "dvc.lock")
+            print(errors, file=sys.stderr, end="", flush=True)
             return
         if repair():
             continue
-        error = "\n".join(errors)
-        if not BUSY.search(error) or time.monotonic() > deadline:
-            raise UserError(f"{error}\n`dvc {' '.join(arguments)}` failed in {folder.resolve()}.")
+        if not BUSY.search(errors) or time.monotonic() > deadline:
+            raise UserError(f"{errors}`dvc {' '.join(arguments)}` failed in {folder.resolve()}.")
         if not waiting:
-            print("Waiting for another DVC to end:", ", ".join(BLOCKER.findall(error)), flush=True)
+            print("Waiting for another DVC to end:", ", ".join(BLOCKER.findall(errors)), flush=True)
             waiting = True
         time.sleep(1)
 
 
-def _attempt(arguments: tuple[str, ...], folder: Path, show: Callable[[str], object]) -> tuple[int, list[str]]:
-    """Return the exit status, and what was printed from DVC's error on, which is not shown."""
-    errors: list[str] = []
+def _attempt(arguments: tuple[str, ...], folder: Path, show: Callable[[str], object]) -> tuple[int, str]:
+    """Return the exit status, and what was printed on standard error."""
     command = [*START, *arguments]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
+    with (
+        tempfile.TemporaryFile(mode="w+", errors="replace") as errors,
+        subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace"
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
-            if errors or line.startswith("ERROR"):
-                errors.append(line.rstrip())
-            else:
-                show(line.rstrip())
-    return process.returncode, errors
+            show(line.rstrip())
+        status = process.wait()
+        errors.seek(0)
+        return status, errors.read()

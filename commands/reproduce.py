@@ -8,8 +8,6 @@ from lenet5.support.process import set_up
 
 set_up()
 
-import contextlib
-
 from commands import origins
 from commands.interruption import Pool, end_together
 from commands.pipeline import alone, dvc, jobs
@@ -23,9 +21,11 @@ def show(line: str) -> None:
 
 
 def run(*stages: str) -> None:
-    """Run stages that are ready, one after another. An error is left to the last DVC, which repeats it."""
-    with contextlib.suppress(UserError):
+    """Run stages that are ready, one after another. The last DVC repeats an error, and ends with it."""
+    try:
         dvc("repro", "--single-item", *stages, show=show)
+    except UserError as error:
+        show(str(error))
 
 
 def main() -> None:

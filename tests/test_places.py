@@ -53,7 +53,9 @@ def test_a_mistake_in_a_workflow_is_reported(
 
 def test_the_workflows_use_the_oldest_and_newest_python() -> None:
     pythons = read(WORKFLOWS / "test.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
-    [limits] = re.findall(r"\((3, \d+)\) <= sys.version_info < \((3, \d+)\)", (ROOT / "Makefile").read_text())
+    [limits] = re.findall(
+        r"\((3, \d+)\) <= sys.version_info < \((3, \d+)\)", (ROOT / "commands/environment.py").read_text()
+    )
     oldest, after_newest = (int(limit.removeprefix("3, ")) for limit in limits)
     assert pythons == [f"3.{oldest}", f"3.{after_newest - 1}"]
 

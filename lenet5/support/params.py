@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lenet5.support.errors import UserError
 from lenet5.support.paths import PARAMS
-from lenet5.support.schema import Section, read_yaml, shown, validated
+from lenet5.support.schema import Section, did_you_mean, read_yaml, shown, validated
 
 BASELINE = "baseline"  # the technique that every other is compared with
 
@@ -119,6 +119,7 @@ def check_params(content: Any, source: str = "params.yaml") -> Params:
     if params.techniques and params.selected not in params.techniques:
         mistakes.append(
             f"{source}: selected is {shown(params.selected)}, but must be one of: {', '.join(params.techniques)}."
+            f"{did_you_mean(params.selected, params.techniques)}"
         )
     if mistakes:
         raise UserError("\n".join(mistakes))
@@ -130,5 +131,6 @@ def technique_settings(params: Params, technique: str) -> TrainSettings:
     if technique not in params.techniques:
         raise UserError(
             f"{shown(technique)} is not a technique in params.yaml; choose one of: {', '.join(params.techniques)}."
+            f"{did_you_mean(technique, params.techniques)}"
         )
     return params.settings(technique)

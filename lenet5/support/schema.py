@@ -1,7 +1,9 @@
 """What params.yaml and the plan of the replication share: reading YAML, and an error message for each mistake."""
 
+import difflib
 import re
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -78,7 +80,9 @@ WORDS = {
 def _message(model: type[Section], prefix: tuple[str, ...], details: ErrorDetails) -> str:
     location = ".".join(_key(part) for part in (*prefix, *details["loc"]) if part != "[key]") or "a key"
     if details["type"] == "extra_forbidden":
-        return f"{location} is an unknown key; {_known_keys(model, details['loc'][:-1])}."
+        known = _known_keys(model, details["loc"][:-1])
+        nearest = did_you_mean(details["loc"][-1], known)
+        return f"{location} is an unknown key; the known keys are: {', '.join(known)}.{nearest}"
     if details["type"] == "missing":
         return f"{location} is missing; add it."
     if details["type"] == "value_error":
@@ -91,12 +95,11 @@ def _key(part: object) -> str:
     return part if isinstance(part, str) and re.fullmatch(r"[\w-]{1,60}", part) else shown(part)
 
 
-def _known_keys(model: Any, location: tuple[int | str, ...]) -> str:
+def _known_keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         fields = getattr(model, "model_fields", {})
         model = fields[part].annotation if part in fields else get_args(model)[-1]  # of a dict[str, Section]
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    return f"the known keys are: {', '.join(names)}"
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def shown(value: Any) -> str:
@@ -107,3 +110,9 @@ def shown(value: Any) -> str:
         return SHORT.repr(value)
     except ValueError:  # Python refuses to format a number with thousands of digits
         return f"a huge {type(value).__name__}"
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return a sentence with the known name that is closest to `name`, or an empty text if none is close."""
+    nearest = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) else []
+    return f" Did you mean {nearest[0]}?" if nearest else ""

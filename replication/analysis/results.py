@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE, Seed, Sha256, load_params
 from lenet5.support.paths import METRICS, PARAMS
-from lenet5.support.schema import Section, first_problem, read_yaml, shown, validated
+from lenet5.support.schema import Section, did_you_mean, first_problem, read_yaml, shown, validated
 
 REPLICATES = METRICS / "replicates"
 PLAN = Path("replication/params.yaml")
@@ -54,6 +54,7 @@ def load_plan(path: Path = PLAN) -> Plan:
     known = load_params().techniques
     mistakes = [
         f"techniques has {shown(name)}, which is not a technique in {PARAMS}; choose from: {', '.join(known)}."
+        f"{did_you_mean(name, known)}"
         for name in plan.techniques
         if name not in known
     ]

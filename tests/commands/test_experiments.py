@@ -68,6 +68,13 @@ def test_experiments_compare_techniques_and_change_no_file(committed: Project) -
         "| metrics/selected.json | test_loss " in project.dvc("metrics", "diff", "baseline", "dropout", "--md").stdout
     )
 
+    compared = project.run("python", "-m", "commands.compare", "baseline", "dropout", "--json").stdout
+    [row] = json.loads(compared)["comparisons"]
+    assert row["techniques"] == ["baseline", "dropout"]
+    accuracy, loss = (change["metrics/selected.json"][f"test_{name}"]["diff"] for name in ("accuracy", "loss"))
+    assert row["test_accuracy"]["difference"] == pytest.approx(100 * accuracy)
+    assert row["test_loss"]["difference"] == pytest.approx(loss)
+
     # Remove one technique and add another, without a commit.
     def change_techniques(params: dict[str, dict[str, object]]) -> None:
         del params["techniques"]["weight_decay"]

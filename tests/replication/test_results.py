@@ -28,6 +28,7 @@ from tests.conftest import ROOT
         ("seeds: [1, 2, 1]", "seeds has a value twice"),
         ("techniques: [dropout]", "techniques has no baseline, with which every technique is compared"),
         ("techniques: [baseline, nosuch]", "techniques has 'nosuch', which is not a technique in params.yaml"),
+        ("techniques: [baseline, dropuot]", "baseline, batch_norm, dropout, weight_decay. Did you mean dropout?"),
         ("techniques: []", "techniques is [], but must be a longer list"),
         ("learning_rate: -1.0", "learning_rate is -1.0, but must be greater than 0"),
         ("learning_rate: 0.0", "learning_rate is 0.0, but must be greater than 0"),

@@ -66,7 +66,7 @@ def test_every_pattern_of_sixteen_seeds_is_counted() -> None:
     assert sign_flip_p(differences) == np.mean(abs(sums) >= abs(differences.sum()))
 
 
-def test_equal_differences_have_neither_effect_size_nor_equivalence() -> None:
+def test_equal_differences_have_no_effect_size_or_equivalence() -> None:
     result = compare(np.full(3, 2.0), np.full(3, 1.0), 0.2)
     assert (result["difference"], result["interval"]) == (1, [1, 1])
     assert result["effect_size"] is None and result["equivalence_p"] is None

@@ -1,6 +1,7 @@
 """params.yaml: any content is either valid or gets one error message per mistake."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def assert_valid_or_one_line_per_mistake(content: Any) -> None:
     except UserError as error:
         lines = str(error).splitlines()
         assert lines
-        assert all(line.startswith("params.yaml") and line.endswith(".") and len(line) < 700 for line in lines), lines
+        assert all(
+            line.startswith("params.yaml") and line.endswith((".", "?")) and len(line) < 700 for line in lines
+        ), lines
     else:
         assert all(TECHNIQUE_NAME.fullmatch(name) for name in params.techniques)
         assert all(0 < params.settings(name).learning_rate < float("inf") for name in params.techniques)
@@ -166,6 +169,28 @@ def test_an_error_message_names_key_value_and_what_is_allowed(
     with pytest.raises(UserError) as raised:
         load_params(path)
     assert f"{path}: {message}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "replacement", "nearest"),
+    [
+        ("epochs: 80", "epcohs: 80", "epochs"),
+        ("subset: 1.0", "sub_set: 1.0", "subset"),
+        ("train-labels-idx1-ubyte:", "train_labels:", "train-labels-idx1-ubyte"),
+        ("    dropout: 0.2", "    drop_out: 0.2", "dropout"),
+        ("selected: baseline", "selected: dropuot", "dropout"),
+        ("epochs: 80", "xyz: 80", None),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest_known_one(
+    text: str, replacement: str, nearest: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT.replace(text, replacement))
+    with pytest.raises(UserError) as raised:
+        load_params(path)
+    suggested = re.findall(r"\. Did you mean (\S+)\?$", str(raised.value), re.MULTILINE)
+    assert suggested == ([nearest] if nearest else [])
 
 
 @pytest.mark.parametrize(
