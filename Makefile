@@ -33,13 +33,13 @@ experiments: $(READY) ## create one DVC experiment per technique, for `dvc metri
 
 .PHONY: compare
 compare: $(READY) ## compare two revisions, with 95 % intervals: make compare A=main B=HEAD
-	@python -m commands.compare "$(A)" "$(B)"
+	@python -m commands.compare "$${A-}" "$${B-}"
 
 .PHONY: sync
 sync: $(READY) ## bring dvc.yaml and the schemas for editors in line with params.yaml and the code
 	@python -m commands.sync
-	python -m commands.schema
-	python -m replication.schema
+	@python -m commands.schema
+	@python -m replication.schema
 
 .PHONY: plots
 plots: .venv/ready-plots ## write all plots to plots.html, which works offline; REV=main adds those of that revision

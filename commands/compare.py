@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from commands.revisions import Result, Revision
-from lenet5.report.differences import SIGNIFICANT, holm, over_images, over_seeds
+from lenet5.report.differences import SIGNIFICANT, holm, of_losses, over_images, over_seeds
 from lenet5.report.tables import markdown, p_value_text
 from lenet5.support.errors import UserError
 
@@ -55,8 +55,9 @@ def pairs(first: Revision, second: Revision, technique: str | None) -> list[tupl
 def image_row(first: Result, second: Result) -> Row:
     accuracy = over_images(first.correct, second.correct)
     p_value = accuracy.pop("p")
-    # Without an interval: the predictions hold no probability of the label.
-    loss = {"difference": second.outcome.loss - first.outcome.loss}
+    loss: Row = {"difference": second.outcome.loss - first.outcome.loss}
+    if first.losses is not None and second.losses is not None:
+        loss = of_losses(first.losses, second.losses)
     return {
         "techniques": [first.technique, second.technique],
         "over": "images",

@@ -41,6 +41,7 @@ class Result:
     outcome: Outcome
     labels: NDArray[np.int64]
     correct: NDArray[np.bool_]  # whether each test image is classified correctly
+    losses: NDArray[np.float64] | None  # of each test image; earlier commits do not have them
     replicates: dict[int, Outcome]  # by seed
 
 
@@ -64,10 +65,12 @@ class Revision:
             )
         outcome = self._read(EVALUATION / f"{technique}.json", outcome_of)
         path = PREDICTIONS / f"{technique}.csv"
-        labels, correct = self._read(path, labels_and_correct)
+        labels, correct, losses = self._read(path, predictions)
         if not math.isclose(100 * correct.mean(), outcome.accuracy, abs_tol=1e-9):
             raise self._damaged(path, "its accuracy is not that of metrics/evaluation")
-        return Result(technique, outcome, labels, correct, self._replicates(technique, outcome))
+        if losses is not None and not math.isclose(losses.mean(), outcome.loss, abs_tol=1e-6):
+            raise self._damaged(path, "its loss is not that of metrics/evaluation")
+        return Result(technique, outcome, labels, correct, losses, self._replicates(technique, outcome))
 
     def _replicates(self, technique: str, study: Outcome) -> dict[int, Outcome]:
         """Return the replicates with the technique's settings, without those that diverged.
@@ -135,9 +138,10 @@ def outcome_of_replicate(text: str) -> Outcome | None:
     return None if "failure" in json.loads(text) else outcome_of(text)
 
 
-def labels_and_correct(text: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the label of each test image, and whether it was predicted, from the CSV of the predictions."""
-    table = pd.read_csv(io.StringIO(text), dtype={"label": np.int64, "predicted": np.int64})
+def predictions(text: str) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float64] | None]:
+    """Return the label of each test image, whether it was predicted, and the loss, from the CSV of the predictions."""
+    table = pd.read_csv(io.StringIO(text), dtype={"label": np.int64, "predicted": np.int64, "loss": np.float64})
     if table.empty:
         raise ValueError("it has no rows")
-    return table["label"].to_numpy(), (table["label"] == table["predicted"]).to_numpy()
+    losses = table["loss"].to_numpy() if "loss" in table else None
+    return table["label"].to_numpy(), (table["label"] == table["predicted"]).to_numpy(), losses

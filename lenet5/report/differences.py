@@ -36,6 +36,15 @@ def over_images(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str
     }
 
 
+def of_losses(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, Any]:
+    """Return by how much the mean loss of the second network exceeds that of the first one, with the normal interval of
+    the paired differences. first, second: float64 N, the loss of each image, in nats."""
+    differences = second - first
+    mean = float(differences.mean())
+    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return {"difference": mean, "interval": [float(mean - half), float(mean + half)]}
+
+
 def over_seeds(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[str, Any]:
     """Return by how much the mean of the second values exceeds that of the first ones, with Student's interval and
     p-value of the paired differences. first, second: float64, one value for each seed, of at least two seeds."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from scipy.stats import binomtest
 from torch import Tensor
 
@@ -17,6 +18,7 @@ CALIBRATION_BINS = 15
 def evaluate(network: Network, data: Data) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Return the metrics of a network, its prediction for each test image, and the confusion counts on the test images.
 
+    A prediction has the label, the predicted class, the probability of that class, and the loss.
     The metrics are the loss in nats and the accuracy as a fraction on each split; on the test images also the expected
     calibration error, the 95 % interval of the accuracy, and the accuracy per class.
     """
@@ -32,7 +34,10 @@ def evaluate(network: Network, data: Data) -> tuple[dict[str, Any], pd.DataFrame
     metrics["test_accuracy_interval"] = wilson_interval(int(correct.sum()), len(correct))
     metrics["test_accuracy_by_class"] = per_class_accuracy(labels, predicted)
     columns = {"image": range(len(correct)), "label": labels.tolist(), "predicted": predicted.tolist()}
-    predictions = pd.DataFrame({**columns, "probability": confidences.numpy().round(6)})
+    losses = F.cross_entropy(logits.double(), labels, reduction="none")
+    predictions = pd.DataFrame(
+        {**columns, "probability": confidences.numpy().round(6), "loss": losses.numpy().round(6)}
+    )
     return metrics, predictions, confusion_counts(labels, predicted)
 
 

@@ -28,13 +28,17 @@ def results(tmp_path: Path) -> Project:
     return project
 
 
-def write(project: Project, technique: str, right: Iterable[int], *, loss: float = 0.3) -> None:
-    """Write the results of a technique that classifies the images `right` correctly."""
+def write(project: Project, technique: str, right: Iterable[int], *, loss: float = 0.3, spread: float = 0.0) -> None:
+    """Write the results of a technique that classifies the images `right` correctly. The losses of the images are
+    `loss` plus and minus `spread`."""
     right = set(right)
-    rows = [f"{image},{image % 5},{image % 5 if image in right else 9},0.5\n" for image in range(IMAGES)]
+    rows = [
+        f"{image},{image % 5},{image % 5 if image in right else 9},0.5,{loss + spread * (-1) ** image}\n"
+        for image in range(IMAGES)
+    ]
     (project.root / "metrics/predictions").mkdir(parents=True, exist_ok=True)
     (project.root / f"metrics/predictions/{technique}.csv").write_text(
-        "image,label,predicted,probability\n" + "".join(rows)
+        "image,label,predicted,probability,loss\n" + "".join(rows)
     )
     write_json(project, f"evaluation/{technique}.json", len(right) / IMAGES, loss)
 
@@ -78,7 +82,7 @@ def rows(printed: str) -> list[dict[str, Any]]:
 
 
 def test_two_commits_give_the_numbers_computed_by_hand(results: Project) -> None:
-    write(results, "dropout", SECOND, loss=0.25)
+    write(results, "dropout", SECOND, loss=0.25, spread=0.1)
     save(results, "second")
     unchanged, row = rows(results.run("python", "-m", "commands.compare", "first", "second", "--json").stdout)
     assert (unchanged["techniques"], unchanged["verdict"]) == (["baseline"] * 2, "the same images are right")
@@ -92,8 +96,18 @@ def test_two_commits_give_the_numbers_computed_by_hand(results: Project) -> None
     assert accuracy["interval"] == pytest.approx([-46.067, 0.613], abs=0.001)
     # 1 of 7 disagreements: p = 2 (C(7,0) + C(7,1)) / 2^7. No correction: the other technique has not changed.
     assert (row["p"], row["p_holm"]) == (pytest.approx(0.125), pytest.approx(0.125))
-    assert row["test_loss"] == {"values": [0.3, 0.25], "difference": pytest.approx(-0.05)}
+    assert row["test_loss"]["values"] == [0.3, 0.25]
+    assert row["test_loss"]["difference"] == pytest.approx(-0.05)
+    # The differences are -0.05 +- 0.1, with standard deviation 0.1 sqrt(20/19): -0.05 -+ 1.96 * 0.1 / sqrt(19).
+    assert row["test_loss"]["interval"] == pytest.approx([-0.094965, -0.005035], abs=1e-6)
     assert row["verdict"] == "cannot be told apart"
+
+
+def test_predictions_without_losses_give_no_interval_of_losses(results: Project, compare: Compare) -> None:
+    path = results.root / "metrics/predictions/dropout.csv"
+    path.write_text("".join(f"{line.rpartition(',')[0]}\n" for line in path.read_text().splitlines()))
+    [row] = rows(compare(results, "first", "workspace", "--technique", "dropout", "--json"))
+    assert row["test_loss"] == {"values": [0.3, 0.3], "difference": 0}
 
 
 def test_replicates_of_both_sides_are_compared_seed_by_seed(results: Project, compare: Compare) -> None:

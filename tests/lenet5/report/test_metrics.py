@@ -60,6 +60,8 @@ def test_an_evaluation_has_the_metrics_of_each_split() -> None:
         },
         abs=1e-6,
     )
+    losses = [-math.log(probability) for probability in (0.51, 0.46, 0.81, 0.7)]
+    assert predictions.pop("loss").tolist() == pytest.approx(losses, abs=1e-6)
     assert predictions.to_dict("list") == {
         "image": [0, 1, 2, 3],
         "label": [0, 1, 0, 1],
