@@ -34,6 +34,14 @@ def test_make_alone_lists_the_commands(tmp_path: Path) -> None:
     assert all(f"make {command}" in output for command in LISTED)
 
 
+def test_the_makefile_needs_no_make_newer_than_that_of_macos() -> None:
+    # What GNU make has learnt since 3.81, as far as a Makefile shows it.
+    newer = r"\.ONESHELL|\.SHELLFLAGS|\.RECIPEPREFIX|\.EXTRA_PREREQS|::=|!=|&:|undefine|\$\((?:file|guile|let|intcmp) "
+    text = (ROOT / "Makefile").read_text()
+    assert re.findall(newer, text) == []
+    assert "SHELL := /bin/sh" in text
+
+
 def test_recipes_get_no_variable_that_git_sets_in_hooks(tmp_path: Path) -> None:
     names = Project(tmp_path).run("git", "rev-parse", "--local-env-vars").stdout.split()
     assert {name for name in names if not name.startswith(("GIT_CONFIG", "GIT_INTERNAL"))} == {*GIT_VARIABLES}

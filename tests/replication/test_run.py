@@ -110,6 +110,23 @@ def test_killed_replication_resumes_with_the_same_bytes(replicated: Project) -> 
     assert replicated.files("metrics/replicates/*/*.json", "metrics/replication.*") == expected
 
 
+def test_make_replicate_computes_the_others_when_one_fails(replicated: Project) -> None:
+    replicated.call_environment_ready()
+    lost = [replicated.root / f"metrics/replicates/{name}.json" for name in ("0.001/dropout-1", "0.01/baseline-0")]
+    for path in lost:
+        path.unlink()
+    (replicated.root / "replication/dvc.lock").unlink()  # so that DVC does not restore them
+    shutil.rmtree(replicated.root / ".dvc/cache/runs")
+    shutil.rmtree(replicated.root / ".checkpoints")
+    (replicated.root / ".checkpoints").mkdir()
+    (replicated.root / ".checkpoints/0.01-baseline-0").write_text("a file in place of a folder")
+    failed = replicated.run("make", "replicate", check=False)
+    assert failed.returncode != 0
+    assert "1 of 8 replicates failed; see the messages above." in failed.stderr
+    assert "Cannot write .checkpoints/0.01-baseline-0" in failed.stdout
+    assert [path.exists() for path in lost] == [True, False]
+
+
 def test_a_diverged_run_is_a_result_and_is_counted(replicated: Project) -> None:
     replicated.change_plan(techniques=["baseline"], learning_rate=1e6)
     assert "2 replicates to compute" in replicate(replicated)
