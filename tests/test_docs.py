@@ -240,3 +240,14 @@ def test_the_times_are_those_of_the_benchmark() -> None:
 def test_the_fingerprint_is_described_as_it_is() -> None:
     page = words("docs/reproducibility.md")
     assert f"for {fingerprint.EPOCHS} epochs on {fingerprint.IMAGES[0]:,} images" in page
+
+
+def test_the_costs_of_installation_are_those_measured() -> None:
+    page, measured = words("docs/performance.md"), metrics("installation")
+    rows = {"before": f"one list for all commands, at {measured['before']['commit']}"}
+    rows |= {"study": "what `make reproduce` needs", "tests": "what `make test` adds"}
+    for key, row in rows.items():
+        seconds, used, size = (measured[key][name] for name in ("seconds", "cpu_seconds", "megabytes"))
+        assert f"| {row} | {seconds:.0f} s | {used:.0f} s | {size / 1000:.1f} GB |" in page
+    assert f"PyTorch {measured['torch']['after']}" in page and len(set(measured["torch"].values())) == 1
+    assert measured["study"]["megabytes"] < 1800
