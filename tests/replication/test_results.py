@@ -51,6 +51,13 @@ def test_a_mistake_in_the_plan_is_reported(line: str, message: str, tmp_path: Pa
         load_plan(tmp_path / "params.yaml")
 
 
+def test_a_plan_may_have_two_seeds_and_a_rate_below_the_controls(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    YAML(typ="safe", pure=True).dump({**PLAN, "learning_rate": 1e-4, "seeds": [3, 7]}, path)
+    plan = load_plan(path)
+    assert (plan.learning_rate, plan.seeds) == (1e-4, [3, 7])
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "Cannot read"), ("", "must be a mapping with the keys")])
 def test_an_absent_or_empty_plan_is_reported(content: str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
@@ -134,6 +141,13 @@ INVALID: dict[str, Callable[[dict[str, Any]], object]] = {
     "test_accuracy is not that of test_correct": lambda content: content.update(test_accuracy=0.8838),
     "chosen_epoch does not have the lowest": lambda content: content.update(chosen_epoch=15),
     "chosen_epoch does not have the lowest of": lambda content: content["validation_losses"].insert(0, 0.01),
+    "train_accuracy: Input should be less": lambda content: content.update(train_accuracy=1.5),
+    "test_accuracy_interval: .*": lambda content: content["test_accuracy_interval"].append(0.9),
+    "test_correct does not have one": lambda content: content.update(test_images=10_009),
+    "test_accuracy is not that of": lambda content: content.update(test_accuracy=0.1),
+    "test_accuracy is not that": lambda content: content.update(test_accuracy=0.99),
+    "chosen_epoch does not have the": lambda content: content.update(chosen_epoch=1),
+    "chosen_epoch does not have": lambda content: content.update(chosen_epoch=80),
     "validation_loss is not that of": lambda content: content.update(validation_loss=0.3113),
 }
 
