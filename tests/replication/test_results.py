@@ -163,6 +163,15 @@ def test_a_replicate_that_contradicts_itself_is_invalid(message: str, tmp_path: 
         read_replicate(path)
 
 
+def test_the_last_digits_of_a_loss_on_a_gpu_may_differ(tmp_path: Path) -> None:
+    path = tmp_path / "0.01/dropout-3.json"
+    path.parent.mkdir()
+    content = json.loads(REPLICATE.read_text())
+    content["validation_loss"] *= 1 + 5e-5
+    path.write_text(json.dumps(content))
+    assert read_replicate(path) == content
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"1", b'"failure"', b"\xff\xfe", b"[" * 100_000, b"9" * 5_000])
 def test_a_file_of_any_other_content_is_invalid(text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "dropout-3.json"
