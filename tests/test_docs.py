@@ -19,7 +19,6 @@ RUN_ELSEWHERE = {
     "make reproduce": "tests/test_resume.py",
     "make replicate": "tests/replication/test_run.py",
     "make audit N=4": "tests/replication/test_audit.py",
-    "make check": ".ci/run",
     "make sync": "tests/commands/test_sync.py",
     "make test": ".ci/run",
     "python -m replication.worker replicate@dropout-3 control@baseline-0": "tests/replication/test_worker.py",

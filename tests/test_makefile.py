@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from commands.pipeline import jobs
+from lenet5.support.errors import UserError
 from lenet5.support.process import GIT_VARIABLES
 from tests.conftest import ROOT
 from tests.project import Project
@@ -51,14 +53,17 @@ def test_recipes_get_no_variable_that_git_sets_in_hooks(tmp_path: Path) -> None:
     assert [line for line in output.splitlines() if "/nowhere" in line] == []
 
 
-@pytest.mark.parametrize("command", ["reproduce", "replicate"])
-def test_an_invalid_number_of_jobs_is_reported(command: str, tmp_path: Path) -> None:
-    programs = {"reproduce": "commands.reproduce", "replicate": "replication.run"}
-    for jobs in ("0", "-1", "two", "", "1; touch x", "$(touch x)"):
-        variables = {"JOBS": jobs, "PYTHONPATH": str(ROOT)}
-        failed = Project(tmp_path).run("python", "-m", programs[command], check=False, **variables)
-        assert failed.returncode == 1
-        assert failed.stderr == f"JOBS is '{jobs}', but must be a whole number of at least 1.\n"
+@pytest.mark.parametrize("text", ["0", "-1", "two", "", "1; touch x", "$(touch x)"])
+def test_an_invalid_number_of_jobs_is_rejected(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBS", text)
+    with pytest.raises(UserError, match=re.escape(f"JOBS is '{text}', but must be a whole number of at least 1.")):
+        jobs()
+
+
+@pytest.mark.parametrize("program", ["commands.reproduce", "replication.run"])
+def test_an_invalid_number_of_jobs_is_reported(program: str, tmp_path: Path) -> None:
+    failed = Project(tmp_path).run("python", "-m", program, check=False, JOBS="two", PYTHONPATH=str(ROOT))
+    assert (failed.returncode, failed.stderr.count("JOBS is 'two'")) == (1, 1)
     assert list(tmp_path.iterdir()) == []
 
 
