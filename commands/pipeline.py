@@ -53,7 +53,11 @@ def alone(command: str) -> Iterator[None]:
         lock.release()
 
 
-def dvc(*arguments: str, folder: Path = Path(), show: Callable[[str], object] = print) -> None:
+def show_line(line: str) -> None:
+    print(line, flush=True)
+
+
+def dvc(*arguments: str, folder: Path = Path(), show: Callable[[str], object] = show_line) -> None:
     """Run a DVC command in `folder`, and call `show` with each line that it prints.
 
     If it fails because another DVC uses the same files, or because something is damaged that can be repaired, it is
