@@ -23,9 +23,10 @@ import sys
 from typing import Any
 
 import numpy as np
+from statsmodels.stats.multitest import multipletests
 
 from commands.revisions import Result, Revision
-from lenet5.report.differences import SIGNIFICANT, holm, of_losses, over_images, over_seeds
+from lenet5.report.differences import SIGNIFICANT, of_losses, over_images, over_seeds
 from lenet5.report.tables import markdown, p_value_text
 from lenet5.support.errors import UserError
 
@@ -99,8 +100,9 @@ def compare(first: Revision, second: Revision, technique: str | None) -> list[Ro
         rows += [row for row in (image_row(*results), seed_row(*results)) if row]
     for kind in UNITS:
         tested = [row for row in rows if row["over"] == kind and not same_images_right(row)]
-        for row, p_value in zip(tested, holm([row["p"] for row in tested]), strict=True):
-            row["p_holm"] = p_value
+        corrected = multipletests([row["p"] for row in tested], method="holm")[1]
+        for row, p_value in zip(tested, corrected, strict=True):
+            row["p_holm"] = float(p_value)
     for row in rows:
         row.setdefault("p_holm", 1.0)
         row["verdict"] = verdict(row, labels(first, second, row))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from lenet5.report.tables import markdown, p_value_text
 from lenet5.support.files import write_atomically, write_json
@@ -24,7 +25,6 @@ from replication.analysis.statistics import (
     compare,
     crossed_intervals,
     describe,
-    holm,
     proportion_interval,
 )
 
@@ -73,7 +73,8 @@ def against_baseline(replicates: dict[str, Replicates], margin: float) -> dict[s
                 "difference": float(differences.mean()),
                 "interval": bca_interval(differences),
             }
-    corrected = holm([result["sign_flip_p"] for result in results.values()])
+    # Holm's correction: Scand. J. Stat. 6, 1979
+    corrected = multipletests([result["sign_flip_p"] for result in results.values()], method="holm")[1]
     by_image = {
         technique: replicates[technique].correct(seeds).astype(np.int8) - baseline.correct(seeds)
         for technique, seeds in common.items()
@@ -81,8 +82,8 @@ def against_baseline(replicates: dict[str, Replicates], margin: float) -> dict[s
     crossed = crossed_intervals(by_image) if by_image else {}
     for (technique, result), p_value in zip(results.items(), corrected, strict=True):
         result["interval_new_images"] = [100 * bound for bound in crossed[technique]]
-        result["sign_flip_p_holm"] = p_value
-        result["verdict"] = verdict(p_value, result["difference"], result["equivalence_p"])
+        result["sign_flip_p_holm"] = float(p_value)
+        result["verdict"] = verdict(float(p_value), result["difference"], result["equivalence_p"])
     return results
 
 

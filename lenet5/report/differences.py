@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from lenet5.report.comparison import mcnemar_exact
 
@@ -55,8 +54,3 @@ def over_seeds(first: NDArray[np.float64], second: NDArray[np.float64]) -> dict[
     result = stats.ttest_1samp(differences, 0)
     interval = result.confidence_interval(CONFIDENCE)
     return {"difference": mean, "interval": [float(interval.low), float(interval.high)], "p": float(result.pvalue)}
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Return the p-values corrected for their number (Holm, Scand. J. Stat. 6, 1979)."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
@@ -59,11 +58,6 @@ def sign_flip_p(differences: Values) -> float:
         (differences,), mean, permutation_type="samples", vectorized=True, n_resamples=EXACT, rng=_random()
     )
     return float(result.pvalue)
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Return the p-values corrected for their number (Holm, Scand. J. Stat. 6, 1979)."""
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
 
 
 def effect_size(differences: Values) -> float | None:

@@ -13,7 +13,6 @@ from replication.analysis.statistics import (
     describe,
     effect_size,
     equivalence_p,
-    holm,
     probability_of_improvement,
     sign_flip_p,
 )
@@ -79,11 +78,6 @@ def test_many_seeds_use_the_same_random_patterns_each_time() -> None:
     p_value = sign_flip_p(differences)
     assert p_value == sign_flip_p(differences)
     assert p_value == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.01)
-
-
-def test_holms_correction_gives_values_computed_by_hand() -> None:
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([]) == []
 
 
 def test_the_bca_interval_follows_efrons_formula() -> None:
