@@ -113,7 +113,7 @@ def test_dvc_never_records_a_run_during_which_files_changed(project: Project) ->
 def test_a_replicate_is_discarded_if_params_changed(project: Project) -> None:
     add_replication(project, ROOT)
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=300))
-    running = Command(project, sys.executable, "-m", "replication.replicate", "dropout", "0", "0.01")
+    running = Command(project, "python", "-m", "replication.replicate", "dropout", "0", "0.01")
     while not (project.root / "logs/0.01-dropout-0.log").exists():
         assert running.running(), running.printed()
         time.sleep(0.01)

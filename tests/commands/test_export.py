@@ -20,7 +20,7 @@ from lenet5.export.onnx_model import onnx_bytes
 from tests.project import Project
 
 TECHNIQUES = ("baseline", "batch_norm", "dropout", "weight_decay")
-EXPORT = (sys.executable, "-m", "commands.export")
+EXPORT = ("python", "-m", "commands.export")
 
 
 def export(project: Project, form: str, technique: str, folder: Path) -> Path:

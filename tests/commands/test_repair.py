@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import sys
 import time
 
 import pytest
 
 from tests.project import Command, Project
 
-REPAIR = (sys.executable, "-m", "commands.repair")
+REPAIR = ("python", "-m", "commands.repair")
 RESULTS = ("dvc.lock", "models/*", "metrics/**/*")
 
 

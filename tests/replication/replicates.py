@@ -1,7 +1,6 @@
 """Helpers of the tests that compute replicates."""
 
 import json
-import sys
 from typing import Any
 
 from tests.project import Project
@@ -12,7 +11,7 @@ NAMES = [f"{rate}/{technique}-{seed}" for rate in (0.001, 0.01) for technique in
 
 def replicate(project: Project) -> str:
     """Bring the replication up to date, and return what that printed."""
-    return project.run(sys.executable, "-m", "replication.run").stdout
+    return project.run("python", "-m", "replication.run").stdout
 
 
 def computed(project: Project) -> list[str]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 
 import pytest
 
@@ -59,24 +58,24 @@ CHANGES = {
 def test_a_change_of_a_bit_outdates_the_affected_techniques(change: str, replicated: Project) -> None:
     path, pattern, replacement, affected = CHANGES[change]
     edit(replicated, path, pattern, replacement)
-    replicated.run(sys.executable, "-m", "replication.fingerprint")
+    replicated.run("python", "-m", "replication.fingerprint")
     assert outdated(replicated) == names(*affected)
 
 
 def test_an_extended_plan_keeps_the_existing_replicates(replicated: Project) -> None:
     replicated.change_plan(seeds=[0, 1, 7], techniques=[*TECHNIQUES, "batch_norm"])
-    replicated.run(sys.executable, "-m", "replication.fingerprint")
+    replicated.run("python", "-m", "replication.fingerprint")
     new = {"replicate@baseline-7", "replicate@dropout-7", "replicate@batch_norm-7"} | names("batch_norm")
     assert outdated(replicated) == new
     replicated.change_plan(seeds=[0, 1], techniques=list(TECHNIQUES), learning_rate=0.02)
-    replicated.run(sys.executable, "-m", "replication.fingerprint")
+    replicated.run("python", "-m", "replication.fingerprint")
     assert outdated(replicated) == {name for name in names(*TECHNIQUES) if name.startswith("replicate@")}
 
 
 def test_the_fingerprint_is_the_same_again_and_on_one_core(replicated: Project) -> None:
     before = replicated.read(FINGERPRINT)
     core = str(min(os.sched_getaffinity(0)))
-    replicated.run("taskset", "--cpu-list", core, sys.executable, "-m", "replication.fingerprint")
+    replicated.run("taskset", "--cpu-list", core, "python", "-m", "replication.fingerprint")
     assert replicated.read(FINGERPRINT) == before
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -144,7 +143,7 @@ def test_the_analysis_names_invalid_and_missing_replicates(replicated: Project) 
     content = json.loads(edited.read_text())
     edited.write_text(json.dumps(content | {"test_accuracy": content["test_accuracy"] / 2}))
     missing.unlink()
-    result = replicated.run(sys.executable, "-m", "replication.analyse", check=False)
+    result = replicated.run("python", "-m", "replication.analyse", check=False)
     assert result.returncode == 1
     *lines, remedy = result.stderr.splitlines()
     assert "0.001/baseline-1.json is invalid: it is not JSON" in lines[0]
@@ -163,7 +162,7 @@ def test_a_mistake_in_the_plan_stops_every_program_at_once(program: str, argumen
     (tmp_path / "replication").mkdir()
     shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "replication/params.yaml").write_text("techniques: [baseline, nosuch]\n")
-    command = [sys.executable, "-m", f"replication.{program}", *argument.split()]
+    command = ["python", "-m", f"replication.{program}", *argument.split()]
     result = Project(tmp_path).run(*command, check=False, PYTHONPATH=str(ROOT))
     assert result.returncode == 1
     lines = result.stderr.splitlines()

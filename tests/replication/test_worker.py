@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.test_faults import mounted
 
 FIRST, SECOND, THIRD = "replicate@baseline-0", "replicate@dropout-1", "control@baseline-1"
 REPLICATES = "metrics/replicates/*/*.json"
-WORKER = (sys.executable, "-m", "replication.worker")
+WORKER = ("python", "-m", "replication.worker")
 
 
 @pytest.fixture(scope="module")
