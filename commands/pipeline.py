@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from commands.repair import check_lock_files, keep_lock_file, repair
+from commands.repair import check_lock_files, keep_lock_file, repair, repair_cache
 from lenet5.support.errors import UserError
 
 PATIENCE = 600  # seconds to wait for another DVC that uses the same files
@@ -38,7 +38,7 @@ def jobs() -> int:
 
 @contextmanager
 def alone(command: str) -> Iterator[None]:
-    """Wait until no other process runs the same command in this folder, and repair dvc.lock if it is damaged."""
+    """Wait until no other process runs the same command in this folder, and repair dvc.lock and DVC's cache."""
     LOCKS.mkdir(exist_ok=True)
     lock = FileLock(LOCKS / f"{command}.lock")
     try:
@@ -48,6 +48,7 @@ def alone(command: str) -> Iterator[None]:
         lock.acquire()
     try:
         check_lock_files()
+        repair_cache()
         yield
     finally:
         lock.release()

@@ -5,6 +5,8 @@ longer exists, run it by hand. A kill or a power failure can leave
 
 - a dvc.lock, which DVC writes in place, emptied or cut off: the last good one is restored;
 - an entry of DVC's run cache cut off: it is deleted, as DVC itself does if the entry is not valid YAML;
+- an object of DVC's cache with another content than its name, which is its md5: it is deleted, since DVC restores
+  files from it without a look;
 - an entry in .dvc/tmp/rwlock whose process id now belongs to another process, for which DVC would wait for ever, or
   that file emptied: it is removed.
 """
@@ -13,6 +15,7 @@ from lenet5.support.process import set_up
 
 set_up()
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -33,6 +36,7 @@ from lenet5.support.files import write_atomically
 
 LOCK_FILES = (Path("dvc.lock"), Path("replication/dvc.lock"))
 COPIES = Path(".checkpoints/locks")  # the last good content of each of them
+CACHE = Path(".dvc/cache/files/md5")
 RUN_CACHE = Path(".dvc/cache/runs")
 TMP = Path(".dvc/tmp")
 NOT_IN_DIGEST = ["size", "nfiles"]  # keys that DVC leaves out of the digests in its run cache
@@ -87,6 +91,20 @@ def repair_run_cache() -> bool:
             print(f"{path}, an entry of DVC's run cache, was damaged; deleted it.", flush=True)
         if not any(folder.iterdir()):
             folder.rmdir()
+            found = True
+    return found
+
+
+def repair_cache() -> bool:
+    """Delete the objects of DVC's cache whose content does not have the md5 that is their path. Return whether there
+    were any."""
+    found = False
+    for path in CACHE.glob("??/*"):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "md5").hexdigest()
+        if path.suffix in ("", ".dir") and digest != path.parent.name + path.stem:
+            path.unlink()
+            print(f"{path}, an object of DVC's cache, was damaged; deleted it.", flush=True)
             found = True
     return found
 
@@ -158,7 +176,7 @@ def repair() -> bool:
     """Repair everything. Return whether anything was damaged."""
     damaged = check_lock_files()
     with no_dvc():
-        return any([damaged, repair_run_cache(), release_locks()])
+        return any([damaged, repair_cache(), repair_run_cache(), release_locks()])
 
 
 if __name__ == "__main__":

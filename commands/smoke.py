@@ -23,11 +23,14 @@ def main() -> None:
     with copies() as [folder]:
         yaml = YAML()
         params = yaml.load(folder / PARAMS)
-        params["data"]["subset"] = min(SUBSET, params["data"]["subset"])
-        params["train"]["epochs"] = min(EPOCHS, params["train"]["epochs"])
+        subset = params["data"]["subset"] = min(SUBSET, params["data"]["subset"])
+        for settings in (params["train"], *params["techniques"].values()):
+            if settings and "epochs" in settings:
+                settings["epochs"] = min(EPOCHS, settings["epochs"])
         yaml.dump(params, folder / PARAMS)
         reproduce(folder)
-    print(f"The pipeline works. The table is not a result: {EPOCHS} epochs on {100 * SUBSET:.0f} % of the images.")
+    epochs = params["train"]["epochs"]
+    print(f"The pipeline works. The table is not a result: {epochs} epochs on {100 * subset:g} % of the images.")
 
 
 if __name__ == "__main__":

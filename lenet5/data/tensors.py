@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,13 @@ def save_tensors(path: Path, content: Any) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load_tensors(path: str | Path) -> Any:
+def load_tensors(path: str | Path, largest: int | None = None) -> Any:
     """Return what `save_tensors` wrote. Only tensors and plain values are unpickled, never code.
 
-    Raises UserError if the file is missing, damaged or holds anything else.
+    Raises UserError if the file is missing, damaged, larger than `largest` bytes or holds anything else.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch ignores the checksums in its archives
-            if archive.testzip() is not None:
-                raise ValueError("wrong checksum")
+        _check_archive(Path(path), largest)
         return torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise UserError(f"{path} is missing. Run `dvc repro` to compute it.") from None
@@ -40,8 +39,27 @@ def load_tensors(path: str | Path) -> Any:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{path} is damaged or was not written by this project ({reason[:120]}). Delete it and run `dvc repro`."
+            f"{path} is damaged or was not written by this project ({reason[:120]}). Delete it, run "
+            "`python -m commands.repair`, which finds damage in DVC's cache, and then `dvc repro`."
         ) from None
+
+
+def _check_archive(path: Path, largest: int | None) -> None:
+    """Raise ValueError if a file is not an archive as torch writes it, before anything in it takes memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("not a regular file")
+    if largest is not None and status.st_size > largest:
+        raise ValueError(f"{status.st_size} bytes, where at most {largest} are possible")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        # Uncompressed, as torch writes them, entries are not larger than the file, unless they share its bytes.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("compressed")
+        if sum(entry.file_size for entry in entries) > status.st_size:
+            raise ValueError("larger than its file")
+        if archive.testzip() is not None:  # torch ignores the checksums
+            raise ValueError("wrong checksum")
 
 
 def tensors_digest(tensors: dict[str, torch.Tensor]) -> str:

@@ -3,8 +3,10 @@
 The library itself sets nothing.
 """
 
+import atexit
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import platform
@@ -118,9 +120,10 @@ def set_up() -> None:
     """Set up this process as one of the project's programs. Call it once, before PyTorch is loaded.
 
     Sets the environment variables that PyTorch's libraries read, removes those that git sets in hooks, prints a
-    UserError as a message (exit status 1) and Ctrl-C as one line, and ends the process when the `dvc` that started it
-    has ended.
+    UserError as a message (exit status 1) and Ctrl-C as one line, opens /dev/null in place of closed standard streams,
+    and ends the process when the `dvc` that started it has ended.
     """
+    _open_standard_streams()
     # The libraries choose their kernels, and with them the order of their sums, by the processor. Every x86-64 machine
     # of the last decade has AVX2: limited to it, all of them choose the same kernels.
     if platform.machine() in ("x86_64", "AMD64"):
@@ -132,6 +135,7 @@ def set_up() -> None:
     os.environ["SHELL"] = "/bin/sh"
     os.environ["MATPLOTLIBRC"] = os.devnull  # a user's own style would change the figures
     sys.excepthook = _report
+    atexit.register(_flush_output)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
@@ -155,11 +159,47 @@ def set_up_torch() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
+def _open_standard_streams() -> None:
+    """Open /dev/null in place of standard input, output and error where they are closed. The next file to be opened
+    would get the number of the closed one, and be written into by everything that prints."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+
+
+def _is_output_error(error: BaseException) -> bool:
+    """Return whether what a program prints could not be written. An error of a named file has its name."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC)
+
+
+def _end_without_output(error: BaseException) -> None:
+    """End this process because nobody reads what it prints, as the system does it, or because a device is full."""
+    if isinstance(error, BrokenPipeError):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)
+    with contextlib.suppress(OSError):
+        print("Cannot write the output: No space left on device.", file=sys.stderr, flush=True)
+        _print_way_back()
+    os._exit(1)
+
+
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _end_without_output(error)
+
+
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The excepthook of the programs."""
     if issubclass(kind, UserError):
         print(error, file=sys.stderr, flush=True)
         _print_way_back()
+    elif _is_output_error(error):
+        _end_without_output(error)
     elif issubclass(kind, KeyboardInterrupt):
         with contextlib.suppress(OSError):  # the reader of a pipe may have ended first
             print("\nInterrupted. Run the same command again to resume.", file=sys.stderr, flush=True)

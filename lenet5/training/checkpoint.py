@@ -5,6 +5,7 @@ DVC deletes the outputs of a stage before it runs the command, so a checkpoint c
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,14 +69,24 @@ class Checkpoint:
             path.unlink()
 
 
+def folder_of(name: str, digest: str) -> Path:
+    """Return the folder of a run's checkpoint.
+
+    `dvc exp run --temp` and the workers of `dvc queue` run stages in a copy of the project, which they delete when they
+    are interrupted. DVC_ROOT is the project itself then; the runs of several copies have a folder each.
+    """
+    root = Path(os.environ.get("DVC_ROOT", ""))
+    return CHECKPOINTS / name if root.resolve() == Path.cwd() else root / CHECKPOINTS / "experiments" / digest
+
+
 @contextmanager
-def exclusive(name: str, digest: str, folder: Path = CHECKPOINTS) -> Iterator[Checkpoint]:
-    """Yield the checkpoint of the run `name`, while no other process works on a run of this name.
+def exclusive(name: str, digest: str) -> Iterator[Checkpoint]:
+    """Yield the checkpoint of the run `name`, while no other process works on a run of this name in this folder.
 
     A second process prints a message and waits. The lock ends with its process, however that ends. Raises UserError if
     the checkpoint's folder cannot be written.
     """
-    path = folder / name / "lock"
+    path = folder_of(name, digest) / "lock"
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
