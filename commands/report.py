@@ -143,9 +143,9 @@ def plots(revisions: list[str]) -> dict[str, dict[str, Any]]:
         raise UserError("`dvc plots` failed; see the messages above.")
     output = json.loads(result.stdout)
     for error in output.get("errors", []):
-        if error["rev"] == "workspace":
+        if error["rev"] == "workspace" and "source" in error:
             raise UserError(f"DVC cannot read {error['source']}: {error['msg']}. {REPRODUCE}")
-    found = {name: plot[0]["content"] for name, plot in output["data"].items() if plot[0]["type"] == "vega"}
+    found = {name: plot[0]["content"] for name, plot in output.get("data", {}).items() if plot[0]["type"] == "vega"}
     if not found:
         run("dvc", "stage", "list")  # raises UserError with DVC's message if dvc.yaml cannot be read
         raise UserError("dvc.yaml defines no plots. Restore it, for example with `git checkout -- dvc.yaml`.")
