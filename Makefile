@@ -41,9 +41,9 @@ sync: $(READY) ## bring dvc.yaml and the schemas for editors in line with params
 	@python -m commands.schema
 	@python -m replication.schema
 
-.PHONY: plots
-plots: .venv/ready-plots ## write all plots to plots.html, which works offline; REV=main adds those of that revision
-	@python -m commands.page $${REV-}
+.PHONY: report
+report: .venv/ready-plots ## write all results to report.html, which works offline; REV=main adds the curves of that revision
+	@python -m commands.report $${REV-}
 
 .PHONY: publish
 publish: $(READY) ## put the models that dvc.lock names into .dvc/models, from which clones pull them

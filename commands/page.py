@@ -1,78 +1,101 @@
-"""Write `dvc plots show` as one HTML file that works offline: `make plots`.
-
-`python -m commands.page REVISION ...` does the same for `dvc plots diff REVISION ...`.
-
-DVC's own page loads Vega from a content delivery network and its images from a folder. In this one, the scripts of the
-package vl-convert-python and the images are part of the file.
-"""
-
-from lenet5.support.process import set_up
-
-set_up()
+"""The parts of a report, as HTML that loads nothing: tables, images, charts, and the page around them."""
 
 import base64
-import re
-import subprocess
-import sys
+import json
+from html import escape
 from pathlib import Path
+from string import Template
+from typing import Any
 
 import vl_convert
 
-from commands.interruption import end_together
-from commands.repair import check_lock_files
-from commands.scratch import run, temporary_folder
 from lenet5.support.errors import UserError
-from lenet5.support.files import write_atomically
 
-PAGE = Path("plots.html")
 VEGA_LITE = "5.21"  # of the major version in the $schema of .dvc/plots
-REMOTE_SCRIPT = re.compile(r'<script src="https://[^"]*(vega[^"]*)"></script>\s*')
-IMAGE = re.compile(r'src="(static/[^"]*)"')
-SIDE_BY_SIDE = "<style>body > div { display: inline-block; vertical-align: top; margin: 1em }</style>"
+TEMPLATE = Path(__file__).with_suffix(".html")
+OPTIONS = {
+    "actions": False,
+    "renderer": "svg",
+    "config": {
+        "background": None,
+        "font": "system-ui, sans-serif",
+        "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+        "legend": {
+            "orient": "top",
+            "columns": 2,
+            "symbolType": "stroke",
+            "symbolStrokeWidth": 2,
+            "symbolSize": 500,
+            "layout": {"top": {"direction": "vertical", "anchor": "start"}},
+            "labelFontSize": 12,
+            "titleFontWeight": "normal",
+        },
+    },
+}
+# Draws every chart in the place of its specification.
+DRAW = f"""
+for (const chart of document.querySelectorAll("script[type='application/json']"))
+  vegaEmbed(chart.parentElement, JSON.parse(chart.textContent), {json.dumps(OPTIONS)});
+"""
 
 
-def self_contained(html: str, folder: Path) -> str:
-    """Return DVC's page `html`, whose images are in `folder`, with scripts and images included.
-
-    Raises UserError if it would still load something.
-    """
-    scripts = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
-    # The text of a script must not close its element, hence the backslash.
-    bundle = scripts.replace("</script", r"<\/script")
-    html = REMOTE_SCRIPT.sub("", html)
-    html = html.replace("</head>", f"<script>{bundle}</script>{SIDE_BY_SIDE}</head>", 1)
-    html = IMAGE.sub(lambda found: f'src="{data_url(folder / found[1])}"', html)
-    if left := re.findall(r'(?:src|href)="(?!data:)([^"]*)"', html.replace(bundle, "")):
-        raise UserError(f"The page of this version of DVC also loads {', '.join(left)}, so it would not work offline.")
-    return html
+def read(path: Path, remedy: str) -> bytes:
+    """Return the content of a result. Raises UserError with `remedy` if it is missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. {remedy}") from None
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Fix this and run again.") from None
 
 
-def data_url(image: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
+def table(path: Path, remedy: str) -> str:
+    """Return the Markdown table in a file. The first cell of each row names it."""
+    try:
+        lines = read(path, remedy).decode().splitlines()
+        header, _, *rows = [[escape(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
+    except ValueError:
+        raise UserError(f"{path} is damaged: it is not a table. {remedy}") from None
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    body = "\n".join(
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for name, *cells in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+    )
 
 
-def main(*revisions: str) -> None:
-    check_lock_files()
-    with temporary_folder() as folder:
-        command = [
-            "dvc",
-            "--wait-for-lock",
-            "plots",
-            *(["diff", *revisions] if revisions else ["show"]),
-            "--out",
-            str(folder),
-        ]
-        # DVC's warnings go to the user.
-        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode != 0:
-            raise UserError("`dvc plots` failed; see the messages above.")
-        if not (folder / "index.html").exists():
-            run("dvc", "stage", "list")  # raises UserError with DVC's message if dvc.yaml cannot be read
-            raise UserError("dvc.yaml defines no plots. Restore it, for example with `git checkout -- dvc.yaml`.")
-        html = self_contained((folder / "index.html").read_text(encoding="utf-8"), folder)
-    write_atomically(PAGE, html.encode())
-    print(f"Open {PAGE.resolve().as_uri()} in a browser.")
+def image(path: Path, description: str, remedy: str) -> str:
+    url = f"data:image/png;base64,{base64.b64encode(read(path, remedy)).decode()}"
+    return f'<figure class="scroll" tabindex="0"><img alt="{escape(description)}" src="{url}"></figure>'
 
 
-if __name__ == "__main__":
-    end_together()
-    main(*sys.argv[1:])
+def chart(title: str, specification: dict[str, Any]) -> str:
+    """Return a Vega-Lite chart with its title above it."""
+    # No text may close the script element.
+    content = json.dumps(specification | {"description": title}).replace("<", r"\u003c")
+    return (
+        f"<figure><figcaption>{escape(title)}</figcaption>"
+        f'<div class="chart"><script type="application/json">{content}</script></div></figure>'
+    )
+
+
+def charts(*parts: str) -> str:
+    return '<div class="charts">\n' + "\n".join(parts) + "\n</div>"
+
+
+def page(title: str, introduction: str, sections: dict[str, str]) -> str:
+    """Return the whole page; `sections` maps each heading to the HTML below it."""
+    ids = {heading: heading.lower().replace(" ", "-") for heading in sections}
+    bundle = vl_convert.javascript_bundle(DRAW, vl_version=VEGA_LITE)
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        introduction=introduction,
+        contents="\n".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for heading, name in ids.items()),
+        sections="\n".join(
+            f'<section id="{ids[heading]}">\n<h2>{escape(heading)}</h2>\n{body}\n</section>'
+            for heading, body in sections.items()
+        ),
+        script=bundle.replace("</script", r"<\/script"),  # nor may the text of this one
+    )

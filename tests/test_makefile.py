@@ -13,7 +13,7 @@ from lenet5.support.process import GIT_VARIABLES
 from tests.conftest import ROOT
 from tests.project import Project
 
-LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "plots", "smoke")
+LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "report", "smoke")
 
 
 def make(folder: Path, *arguments: str, variables: tuple[str, ...] = ()) -> tuple[int, str]:
@@ -69,7 +69,7 @@ def test_an_invalid_number_of_jobs_is_reported(program: str, tmp_path: Path) -> 
 
 def test_no_shell_runs_what_is_given_to_make(project: Project) -> None:
     project.call_environment_ready()
-    for command in ("reproduce JOBS", "audit N", "plots REV"):
+    for command in ("reproduce JOBS", "audit N", "report REV"):
         target, variable = command.split()
         hostile = f"{variable}=$$(touch x)`touch x`\"; touch x; \"'; touch x; '"
         assert project.run("make", target, hostile, check=False).returncode != 0
@@ -152,7 +152,7 @@ def test_make_rejects_a_folder_in_which_it_cannot_work(fault: str, tmp_path: Pat
         shutil.chown(folder / ".git", 65534)
         shutil.chown(folder, 65534)
     mount = f"mount --bind '{folder}' '{folder}' && mount -o remount,ro,bind '{folder}' && cd '{folder}' && "
-    script = f"{mount if fault == 'read-only' else ''}exec make plots"
+    script = f"{mount if fault == 'read-only' else ''}exec make report"
     command = ["unshare", "--mount", "sh", "-c", script]
     failed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     message, _make = failed.stderr.splitlines()

@@ -179,6 +179,6 @@ def test_a_damaged_dvc_yaml_is_named_once_without_a_traceback(content: str, mess
     failed = committed.run("python", "-m", "commands.experiments", check=False)
     assert (failed.returncode, failed.stderr.count("\n"), failed.stderr.count(message)) == (1, 1, 1)
     assert experiments(committed) == {}
-    failed = committed.run("python", "-m", "commands.page", check=False)
+    failed = committed.run("python", "-m", "commands.report", check=False)
     assert failed.returncode == 1 and "dvc.yaml" in failed.stderr and "Traceback" not in failed.stderr
-    assert not (committed.root / "plots.html").exists()
+    assert not (committed.root / "report.html").exists()

@@ -1,0 +1,75 @@
+"""The report of `make report`."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from commands.report import sections
+from lenet5 import UserError
+from tests.conftest import ROOT
+from tests.project import Project
+from tests.stages.curves import put_committed_curves
+
+
+def put_committed_replication(project: Project) -> None:
+    shutil.copytree(ROOT / "metrics/replication", project.root / "metrics/replication")
+    shutil.copy(ROOT / "metrics/replication.md", project.root / "metrics")
+
+
+def test_the_report_shows_every_result_without_a_network(project: Project, tmp_path: Path) -> None:
+    put_committed_curves(project)
+    put_committed_replication(project)
+    printed = project.run("python", "-m", "commands.report").stdout
+    page = project.root / "report.html"
+    assert page.as_uri() in printed
+    html = page.read_text()
+    markup = re.sub(r"<(script|style).*?</\1>", "", html, flags=re.DOTALL)
+    assert re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', markup) == ["https://arxiv.org/abs/1706.04599"]
+    headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates"]
+    assert re.findall("<h2>(.*?)</h2>", markup) == headings
+    images = re.findall(r'<img alt="[^"]{20,}" src="data:image/png;base64,[^"]+">', markup)
+    assert len(images) == markup.count("<img") == 5
+    for path in ("metrics/summary.md", "metrics/replication/overview.md", "metrics/replication.md"):
+        for row in project.read(path).decode().splitlines()[2:]:
+            name, *cells = [cell.strip().replace("<", "&lt;") for cell in row.strip("|").split("|")]
+            shown = f'<th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}'
+            assert shown in markup, f"{path}: {row}"
+
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("needs Chromium to open the page")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    command += ["--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    charts = 4 + 3 * len(project.params()["techniques"])  # comparisons; losses, confusion and calibration of each
+    assert len(re.findall(r"<svg[^>]*class=\"marks\"", dom)) == charts
+
+
+def test_a_missing_result_is_named_and_a_fork_needs_no_seeds(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    content = sections(["baseline"], [])
+    assert "Replicates" not in content and "Over seeds" not in content["Answer"]
+
+    put_committed_replication(project)
+    for path, remedy in (
+        ("metrics/replication/curves.png", r"Run `make replicate`"),
+        ("metrics/curves/dropout.csv", r"Run `dvc repro`"),
+        ("metrics/predictions/baseline.csv", r"Run `dvc repro`"),
+    ):
+        (project.root / path).rename("kept")
+        with pytest.raises(UserError, match=f"{re.escape(path)}.*{remedy}"):
+            sections(["baseline"], [])
+        Path("kept").rename(project.root / path)
+
+    (project.root / "metrics/replication.md").write_text("")
+    with pytest.raises(UserError, match=r"metrics/replication\.md is damaged.*Run `make replicate`"):
+        sections(["baseline"], [])
+
+    (project.root / "metrics/summary.md").unlink()
+    failed = project.run("python", "-m", "commands.report", check=False)
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert "metrics/summary.md is missing. Run `dvc repro`" in failed.stderr
+    assert not (project.root / "report.html").exists()
