@@ -40,15 +40,16 @@ def fault_of_folder(folder: Path) -> str:
             return f"Cannot write to {path}. Fix this, or clone the repository to a folder of your own."
     if not shutil.which("git"):
         return "git is not installed. Install it (Debian, Ubuntu: sudo apt-get install git)."
-    if (folder / ".git").exists() and folder.stat().st_uid != os.geteuid() and git("rev-parse") is None:
-        return (
-            f"{folder} belongs to another user, so git cannot be used in it. Clone the repository to your own folder."
-        )
+    # The project may be a subfolder of a repository.
+    top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
+    if top and top.stat().st_uid != os.geteuid() and git("rev-parse") is None:
+        return f"{top} belongs to another user, so git cannot be used in it. Clone the repository to your own folder."
     # A ZIP download has no .git, and may lie within another repository.
-    if git("rev-parse", "--show-cdup") != "" or git("rev-parse", "--verify", "HEAD") is None:
+    if git("rev-parse", "--verify", "HEAD:./Makefile") is None:
+        init, outer = ("", "") if top == folder else ("git init && ", f" (no git init if it is to be part of {top})")
         return (
-            f"{folder} is not a git repository with a commit. Use 'git clone' instead of a download, "
-            "or run: git init && git add --all && git commit --message study"
+            f"No git commit contains the project in {folder}. Use 'git clone' instead of a download, "
+            f"or run: {init}git add --all && git commit --message study{outer if top else ''}"
         )
     return ""
 
