@@ -61,7 +61,7 @@ def git(*arguments: str) -> str | None:
 
 
 def fault_of_environment() -> str:
-    """Return why the installed .venv cannot be used any more, or ""."""
+    """Return why .venv cannot be used, or completed, any more, or ""."""
     if not (VENV / "pyvenv.cfg").exists():
         return ""
     # The programs in .venv/bin start with the absolute path of their Python.
@@ -69,7 +69,8 @@ def fault_of_environment() -> str:
     named = re.search(rb"(/[^\"'\n]*)/python", program.read_bytes()[:4096]) if program.exists() else None
     if named and not same_folder(Path(os.fsdecode(named[1])), VENV / "bin"):
         return f"was created in {Path(os.fsdecode(named[1])).parent}"
-    return "" if has_module("torch") else "has lost its Python or its packages"
+    complete = marker("study").exists()
+    return "has lost its Python or its packages" if complete and not has_module("torch") else ""
 
 
 def same_folder(one: Path, other: Path) -> bool:
@@ -201,7 +202,7 @@ def main(groups: list[str]) -> None:
     fault = fault_of_folder(Path.cwd())
     if fault:
         sys.exit(fault)
-    fault = fault_of_environment() if marker("study").exists() else ""
+    fault = fault_of_environment()
     if fault:
         print(f"The environment .venv {fault}, and is created again.")
         others = sorted(file.stem for file in REQUIREMENTS.glob("*.txt") if file.stem != "study")
