@@ -40,15 +40,16 @@ def fault_of_folder(folder: Path) -> str:
             return f"Cannot write to {path}. Fix this, or clone the repository to a folder of your own."
     if not shutil.which("git"):
         return "git is not installed. Install it (Debian, Ubuntu: sudo apt-get install git)."
-    if (folder / ".git").exists() and folder.stat().st_uid != os.geteuid() and git("rev-parse") is None:
-        return (
-            f"{folder} belongs to another user, so git cannot be used in it. Clone the repository to your own folder."
-        )
+    # The project may be a subfolder of a repository.
+    top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
+    if top and top.stat().st_uid != os.geteuid() and git("rev-parse") is None:
+        return f"{top} belongs to another user, so git cannot be used in it. Clone the repository to your own folder."
     # A ZIP download has no .git, and may lie within another repository.
-    if git("rev-parse", "--show-cdup") != "" or git("rev-parse", "--verify", "HEAD") is None:
+    if git("rev-parse", "--verify", "HEAD:./Makefile") is None:
+        init, outer = ("", "") if top == folder else ("git init && ", f" (no git init if it is to be part of {top})")
         return (
-            f"{folder} is not a git repository with a commit. Use 'git clone' instead of a download, "
-            "or run: git init && git add --all && git commit --message study"
+            f"No git commit contains the project in {folder}. Use 'git clone' instead of a download, "
+            f"or run: {init}git add --all && git commit --message study{outer if top else ''}"
         )
     return ""
 
@@ -60,7 +61,7 @@ def git(*arguments: str) -> str | None:
 
 
 def fault_of_environment() -> str:
-    """Return why the installed .venv cannot be used any more, or ""."""
+    """Return why .venv cannot be used, or completed, any more, or ""."""
     if not (VENV / "pyvenv.cfg").exists():
         return ""
     # The programs in .venv/bin start with the absolute path of their Python.
@@ -68,7 +69,8 @@ def fault_of_environment() -> str:
     named = re.search(rb"(/[^\"'\n]*)/python", program.read_bytes()[:4096]) if program.exists() else None
     if named and not same_folder(Path(os.fsdecode(named[1])), VENV / "bin"):
         return f"was created in {Path(os.fsdecode(named[1])).parent}"
-    return "" if has_module("torch") else "has lost its Python or its packages"
+    complete = marker("study").exists()
+    return "has lost its Python or its packages" if complete and not has_module("torch") else ""
 
 
 def same_folder(one: Path, other: Path) -> bool:
@@ -200,7 +202,7 @@ def main(groups: list[str]) -> None:
     fault = fault_of_folder(Path.cwd())
     if fault:
         sys.exit(fault)
-    fault = fault_of_environment() if marker("study").exists() else ""
+    fault = fault_of_environment()
     if fault:
         print(f"The environment .venv {fault}, and is created again.")
         others = sorted(file.stem for file in REQUIREMENTS.glob("*.txt") if file.stem != "study")

@@ -101,7 +101,8 @@ def replace_experiments(folders: list[Path]) -> None:
             "git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps/??/*/*", folder=folder
         ).split()
         # Objects only; the refs are written together, below.
-        run("git", "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", str(folder), commit)
+        source = run("git", "rev-parse", "--absolute-git-dir", folder=folder)
+        run("git", "fetch", "--quiet", "--no-write-fetch-head", "--no-tags", source, commit)
         commands = [command for command in commands if command != f"delete {ref}"] + [f"update {ref} {commit}"]
     run("git", "update-ref", "--stdin", stdin="".join(f"{command}\n" for command in commands))
 

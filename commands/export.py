@@ -14,7 +14,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lenet5.data.dataset import CLASS_NAMES
 from lenet5.network.model import LeNet5
 from lenet5.network.model_file import load_model
 from lenet5.support.errors import UserError
@@ -28,8 +27,8 @@ INPUT = {
 
 def metadata(content: dict[str, Any], form: str) -> dict[str, str]:
     """Return the metadata of a model in a format, as one entry: safetensors does not keep the order of several."""
-    kept = {key: content[key] for key in ("architecture", "technique", "epoch", "weights_sha256")}
-    described = kept | {"classes": CLASS_NAMES, "input": INPUT[form], "settings": content["origin"]["settings"]}
+    described = {key: content[key] for key in ("architecture", "technique", "epoch", "weights_sha256")}
+    described |= {"classes": content["class_names"], "input": INPUT[form], "settings": content["origin"]["settings"]}
     return {"lenet5": json.dumps(described)}
 
 

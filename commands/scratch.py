@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from commands.environment import fault_of_folder
 from commands.repair import check_lock_files
 from lenet5.support.errors import UserError
 from lenet5.support.paths import RAW
@@ -63,23 +64,26 @@ def temporary_folder() -> Iterator[Path]:
 
 @contextmanager
 def copies(count: int = 1) -> Iterator[list[Path]]:
-    """Yield `count` clones of the repository in the current folder, at its HEAD, with its current files staged.
+    """Yield `count` copies of the project in the current folder, with its current files staged.
 
-    The clones share the repository's objects but not its data and cache, and are deleted at the end. Raises UserError
-    outside the top folder of a git repository with a commit.
+    Each is a clone of the repository, or the same subfolder of a clone, at its HEAD. The clones share the repository's
+    objects but not its data and cache, and are deleted at the end. Raises UserError if no commit contains the project.
     """
-    top = run("git", "rev-parse", "--show-toplevel")
-    if Path(top).resolve() != Path.cwd().resolve():
-        raise UserError(f"Run this in the project's top folder, {top}.")
+    if fault := fault_of_folder(Path.cwd()):
+        raise UserError(fault)
+    top, subfolder, head = run("git", "rev-parse", "--show-toplevel", "--show-prefix", "HEAD").split("\n")
+    objects = Path(run("git", "rev-parse", "--git-path", "objects")).resolve()
     check_lock_files()
     with temporary_folder() as temporary:
         tree = snapshot(temporary)
-        folders = [temporary / f"copy{number}" for number in range(count)]
-        for folder in folders:
-            run("git", "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
-            run("git", "checkout", "--quiet", "--detach", run("git", "rev-parse", "HEAD"), folder=folder)
-            run("git", "read-tree", "-u", "--reset", tree, folder=folder)
-        yield folders
+        clones = [temporary / f"copy{number}" for number in range(count)]
+        for clone in clones:
+            run("git", "clone", "--quiet", "--shared", "--no-checkout", top, str(clone))
+            # A clone of a shallow clone does not share its objects by itself.
+            (clone / ".git/objects/info/alternates").write_text(f"{objects}\n")
+            run("git", "checkout", "--quiet", "--detach", head, folder=clone)
+            run("git", "read-tree", "-u", "--reset", tree, folder=clone)
+        yield [clone / subfolder for clone in clones]
 
 
 def link_raw_data(folder: Path) -> None:

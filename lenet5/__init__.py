@@ -10,11 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lenet5.data.dataset import CLASS_NAMES, Data, Split, load_data, load_split
+    from lenet5.data.dataset import Data, Split, load_data, load_split
     from lenet5.network.model import LeNet5, to_pixels
     from lenet5.network.model_file import load_model
     from lenet5.support.errors import UserError
-    from lenet5.support.params import Params, TrainSettings, load_params
+    from lenet5.support.params import CLASS_NAMES, Params, TrainSettings, load_params
     from lenet5.training.loop import train
 
 __all__ = [
@@ -34,11 +34,11 @@ __all__ = [
 ]
 
 MODULES = {
-    "lenet5.data.dataset": ("CLASS_NAMES", "Data", "Split", "load_data", "load_split"),
+    "lenet5.data.dataset": ("Data", "Split", "load_data", "load_split"),
     "lenet5.network.model": ("LeNet5", "to_pixels"),
     "lenet5.network.model_file": ("load_model",),
     "lenet5.support.errors": ("UserError",),
-    "lenet5.support.params": ("Params", "TrainSettings", "load_params"),
+    "lenet5.support.params": ("CLASS_NAMES", "Params", "TrainSettings", "load_params"),
     "lenet5.training.loop": ("train",),
 }
 

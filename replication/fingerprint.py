@@ -54,7 +54,7 @@ def main() -> None:
         for technique in plan.techniques:
             changes = {"seed": SEED, "learning_rate": learning_rate, "epochs": EPOCHS}
             settings = technique_settings(params, technique).model_copy(update=changes)
-            content[stage][technique] = digests(replicate(settings, data), data_sha256)
+            content[stage][technique] = digests(replicate(settings, data, params.data.class_names), data_sha256)
             print(f"{stage} {technique}: {content[stage][technique]['weights_sha256'][:16]}", flush=True)
     inputs.require_unchanged()
     write_json(FINGERPRINT, content)

@@ -38,6 +38,7 @@ def load_prepared(settings: DataSettings) -> Data:
 def replicate(
     settings: TrainSettings,
     data: Data,
+    class_names: tuple[str, ...],
     checkpoint: Checkpoint | None = None,
     after_epoch: Callable[[Progress], object] = lambda progress: None,
 ) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def replicate(
         return {"failure": str(error)}
     network = build_network(settings.model_copy(update={"device": "cpu"}))
     network.model.load_state_dict(progress.best_weights)
-    metrics, predictions, _confusion = evaluate(network, data)
+    metrics, predictions, _confusion = evaluate(network, data, class_names)
     return {
         **metrics,
         "chosen_epoch": progress.best.epoch,
@@ -78,7 +79,7 @@ def main(technique: str, seed: int, learning_rate: float) -> None:
     run = f"{learning_rate}-{technique}-{seed}"
     reporter = Reporter(run, settings.epochs)
     with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:
-        metrics = replicate(settings, data, checkpoint, reporter)
+        metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
         content = {"technique": technique, "seed": seed, "learning_rate": learning_rate, **metrics}
         inputs.require_unchanged()
         write_json(path_of(technique, seed, learning_rate), content)

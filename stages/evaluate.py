@@ -27,7 +27,7 @@ def main(technique: str) -> None:
     model, content = load_model(path)
     # The backend of the run, so that the losses equal those of the curve to the last digit.
     network = network_of(model, content["origin"]["settings"]["backend"])
-    metrics, predictions, confusion = evaluate(network, load_data())
+    metrics, predictions, confusion = evaluate(network, load_data(), content["class_names"])
     metrics |= {"chosen_epoch": content["epoch"], "parameters": parameter_count(model)}
     inputs.require_unchanged()
     write_json(EVALUATION / f"{technique}.json", metrics)

@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from lenet5.data.dataset import CLASS_NAMES, Split, load_split
+from lenet5.data.dataset import Split, load_class_names, load_split
 from lenet5.report.figures import STYLE, WIDTH, label, png, styles
 from lenet5.support.files import Fields, damaged, number, read_csv, read_json, write_atomically
-from lenet5.support.params import load_params
+from lenet5.support.params import CLASS_NAMES, load_params
 from lenet5.support.paths import CURVES, METRICS, PREDICTIONS, PREPARED
 
 SUMMARY = METRICS / "summary.json"
@@ -133,13 +133,13 @@ def test_accuracy(summary: Summary) -> Figure:
     return figure
 
 
-def confusion(predictions: dict[str, pd.DataFrame]) -> Figure:
+def confusion(predictions: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> Figure:
     """Return the confusion matrices: the percentage of the test images of each class (row) predicted as each class."""
     rows = (len(predictions) + 1) // 2
     figure = Figure(figsize=(WIDTH, 0.6 + 4.7 * rows), layout="constrained")
     axes = figure.subplots(rows, 2, squeeze=False)
     for axis, (name, table) in zip(axes.flat, predictions.items(), strict=False):
-        counts = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)))
+        counts = np.zeros((len(class_names), len(class_names)))
         np.add.at(counts, (table["label"], table["predicted"]), 1)
         percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
         axis.imshow(percent, cmap="Greys", vmin=0, vmax=100)
@@ -149,9 +149,9 @@ def confusion(predictions: dict[str, pd.DataFrame]) -> Figure:
                 axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
         axis.set_title(label(name))
         axis.set_xticks(
-            range(len(CLASS_NAMES)), CLASS_NAMES, rotation=60, ha="right", rotation_mode="anchor", fontsize=8
+            range(len(class_names)), class_names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8
         )
-        axis.set_yticks(range(len(CLASS_NAMES)), CLASS_NAMES, fontsize=8)
+        axis.set_yticks(range(len(class_names)), class_names, fontsize=8)
         axis.set_xlabel("predicted")
         axis.set_ylabel("actual")
     for axis in axes.flat[len(predictions) :]:
@@ -160,7 +160,9 @@ def confusion(predictions: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6) -> Figure:
+def gallery(
+    test: Split, predictions: dict[str, pd.DataFrame], class_names: tuple[str, ...], columns: int = 6
+) -> Figure:
     """Return one row per technique: the misclassified test images with the highest predicted probabilities."""
     figure = Figure(figsize=(WIDTH, 2.1 * len(predictions)), layout="constrained")
     axes = figure.subplots(len(predictions), columns, squeeze=False)
@@ -172,7 +174,7 @@ def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6)
         wrong = table[table["label"] != table["predicted"]].nlargest(columns, "probability")
         for axis, miss in zip(row, wrong.to_dict("records"), strict=False):
             axis.imshow(test.images[miss["image"], 0, 2:-2, 2:-2].numpy(), cmap="gray_r")
-            predicted, actual = CLASS_NAMES[miss["predicted"]], CLASS_NAMES[miss["label"]]
+            predicted, actual = class_names[miss["predicted"]], class_names[miss["label"]]
             percent = f"{100 * miss['probability']:.1f} %" if miss["probability"] < 0.9995 else "> 99.9 %"
             axis.set_title(f"predicted {predicted}\n({percent}),\nactual {actual}", fontsize=8)
     figure.suptitle("the most confidently misclassified test images")
@@ -181,7 +183,7 @@ def gallery(test: Split, predictions: dict[str, pd.DataFrame], columns: int = 6)
 
 def main() -> None:
     inputs = Inputs(lambda: list(load_params().techniques), CURVES, SUMMARY, PREDICTIONS, PREPARED)
-    test = load_split("test")
+    test, class_names = load_split("test"), load_class_names()
     summary = read_summary(inputs.parameters)
     chosen = {name: row["chosen_epoch"] for name, row in summary.items()}
     curves = {name: read_curve(name, epoch) for name, epoch in chosen.items()}
@@ -190,8 +192,8 @@ def main() -> None:
         images = {
             "convergence": png(convergence(curves, chosen)),
             "test_accuracy": png(test_accuracy(summary)),
-            "confusion": png(confusion(predictions)),
-            "gallery": png(gallery(test, predictions)),
+            "confusion": png(confusion(predictions, class_names)),
+            "gallery": png(gallery(test, predictions, class_names)),
         }
     inputs.require_unchanged()
     for name, image in images.items():

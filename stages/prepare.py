@@ -1,13 +1,14 @@
 """Download Fashion-MNIST, pad it to 32x32, split and describe it.
 
-data/raw -> data/prepared/{train,validation,test}.pt and the data card, data/README.md.
+data/raw -> data/prepared/{train,validation,test}.pt and the data card, data/README.md. The names of the classes are
+written next to the images if params.yaml gives them.
 """
 
 from lenet5.support.process import Inputs, set_up
 
 set_up()
 
-from lenet5.data.dataset import save_split
+from lenet5.data.dataset import save_class_names, save_split
 from lenet5.preparation.card import data_card
 from lenet5.preparation.prepare import prepare
 from lenet5.preparation.sources import raw_files, raw_folder
@@ -28,6 +29,7 @@ def main() -> None:
     for name, split in data._asdict().items():
         save_split(split, name)
         print(f"{name}: {len(split.labels)} images")
+    save_class_names(settings.class_names)
     write_atomically(CARD, card.encode())
 
 

@@ -11,7 +11,7 @@ set_up()
 
 import argparse
 
-from lenet5.data.dataset import load_data
+from lenet5.data.dataset import load_class_names, load_data
 from lenet5.network.model_file import save_model
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
@@ -29,7 +29,7 @@ def main(technique: str) -> None:
     settings = inputs.parameters
     if settings.device == "cuda":
         require_gpu()
-    data = load_data()
+    data, class_names = load_data(), load_class_names()
     origin = origin_of(settings, data)
     reporter = Reporter(technique, settings.epochs)
 
@@ -52,6 +52,7 @@ def main(technique: str) -> None:
             epoch=best.epoch,
             validation_loss=best.validation_loss,
             origin=origin,
+            class_names=class_names,
         )
         checkpoint.delete()
     reporter.close(

@@ -8,6 +8,7 @@ import pickle
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -221,6 +223,35 @@ def test_without_a_source_the_error_lists_files_and_remedies(new_project: Projec
     printed = fails(new_project, NO_SOURCE, "prepare", environment=offline)
     assert printed.count("(or unpacked, without .gz)") == 4
     assert all(f"  {number}. " in printed for number in (1, 2, 3))
+
+
+def test_a_raw_file_has_any_size_and_a_name_of_any_mirror(new_project: Project, offline: dict[str, str]) -> None:
+    raw = new_project.root / "data/raw"
+    own_files(new_project, TRAIN_IMAGES, idx(np.zeros((90_000, 28, 28), dtype=np.uint8)))  # too many to be downloaded
+    own_files(new_project, TRAIN_LABELS, idx(np.zeros(90_000, dtype=np.uint8)))
+    new_project.change_params(lambda params: params["data"].update(subset=0.1))
+    for path in raw.iterdir():
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    (raw / "t10k-labels.idx1-ubyte").write_bytes(gzip.decompress((raw / "t10k-labels.idx1-ubyte.gz").read_bytes()))
+    (raw / "t10k-labels.idx1-ubyte.gz").unlink()
+    before = new_project.files("data/raw/*")
+    ended = stage_process.run(new_project.root, "prepare", environment=offline)
+    assert ended.status == 0, ended.output
+    assert "train: 7200 images" in ended.output
+
+    (raw / "train-images.idx3-ubyte.gz").rename(raw / "emnist-images.gz")
+    printed = fails(new_project, NO_SOURCE, "prepare", environment=offline)
+    assert f"  data/raw/{TRAIN_IMAGES}.gz " in printed
+    assert "Present, but with other names: emnist-images.gz\n" in printed
+    assert sorted(new_project.files("data/raw/*").values()) == sorted(before.values())
+
+
+def test_a_gzip_file_unpacks_to_the_size_in_its_header_at_most() -> None:
+    bomb = gzip.compress(idx(np.zeros((300, 28, 28), dtype=np.uint8)) + bytes(10**8))
+    with pytest.raises(OSError, match="it unpacks to more than 235216 bytes"):
+        sources.gunzip(bomb, limit=sys.maxsize)
+    with pytest.raises(OSError, match=f"it unpacks to more than {sources.MAX_BYTES} bytes"):
+        sources.gunzip(gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12 + bytes(10**8)), limit=sources.MAX_BYTES)
 
 
 @dataclass(frozen=True)

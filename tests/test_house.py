@@ -57,8 +57,8 @@ def house(tmp_path: Path) -> Path:
     [
         ("lenet5/support/paths.py", "import lenet5.training.loop", "No import runs upwards"),
         ("lenet5/data/dataset.py", "import lenet5.network.model", "No import runs upwards"),
-        ("stages/select.py", "import commands.classify", "No import runs upwards"),
-        ("commands/classify.py", "import stages.evaluate", "Nothing imports a stage"),
+        ("stages/select.py", "import commands.page", "No import runs upwards"),
+        ("commands/page.py", "import stages.evaluate", "Nothing imports a stage"),
         ("replication/run.py", "import benchmarks.timing", "No import runs upwards"),
     ],
 )

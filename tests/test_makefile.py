@@ -132,13 +132,36 @@ def test_a_zip_download_works_after_what_make_says(project: Project) -> None:
         failed = project.run("make", target, check=False)
         assert failed.returncode != 0
         message, _make = failed.stderr.splitlines()
-        assert "is not a git repository with a commit" in message
+        assert "No git commit contains the project in" in message
     command = re.search("git init .*", message)
     assert command
-    project.run("sh", "-c", command[0])
+    project.run("git", "init")
+    commit = command[0].removeprefix("git init && ")
+    assert f"or run: {commit}\n" in project.run("make", "plots", check=False).stderr
+    project.run("sh", "-c", commit)
     project.run("make", "reproduce")
-    project.run("make", "experiments")
     assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_subfolder_of_a_shallow_clone_is_a_project(project: Project, tmp_path: Path) -> None:
+    whole = Project(tmp_path / "whole of a repository")
+    whole.root.mkdir()
+    whole.run("git", "init")
+    shutil.rmtree(project.root / ".git")
+    study = Project(project.root.rename(whole.root / "study"))
+    study.call_environment_ready()
+    printed = study.run("make", "plots", check=False).stderr
+    assert f"git commit --message study (no git init if it is to be part of {whole.root})" in printed
+    study.run("sh", "-c", "git add --all && git commit --message study")
+    study.run("make", "reproduce")
+
+    whole.run("git", "clone", "--depth=1", f"file://{whole.root}", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone/study")
+    clone.call_environment_ready()
+    (clone.root / "Makefile").write_bytes(clone.read("Makefile") + b"# uncommitted\n")
+    clone.run("make", "experiments")
+    assert clone.run("git", "status", "--porcelain").stdout == " M study/Makefile\n"
+    assert clone.dvc("metrics", "diff", "baseline", "dropout", "--md").stdout.count("selected.json") > 3
 
 
 @pytest.mark.parametrize("fault", ["braces", "read-only", "another user's"])

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from lenet5.data.tensors import load_tensors, save_tensors
 from lenet5.support.errors import UserError
+from lenet5.support.files import Fields, read_json, write_json
+from lenet5.support.params import CLASS_NAMES, checked_class_names
 from lenet5.support.paths import PREPARED
 
-# One name per label, from 0. Their number is the number of classes everywhere, in the C code too.
-CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+NAMES = "class_names.json"  # is there only if they are not those of Fashion-MNIST
 
 
 class Split(NamedTuple):
@@ -58,3 +59,18 @@ def load_split(name: str, folder: Path = PREPARED) -> Split:
 def load_data(folder: Path = PREPARED) -> Data:
     """Return all three prepared splits. Raises UserError if one is missing or damaged."""
     return Data(*(load_split(name, folder) for name in Data._fields))
+
+
+def save_class_names(names: tuple[str, ...], folder: Path = PREPARED) -> None:
+    """Write the names of the classes next to the splits, unless they are Fashion-MNIST's."""
+    if names != CLASS_NAMES:
+        write_json(folder / NAMES, {"class_names": names})
+
+
+def load_class_names(folder: Path = PREPARED) -> tuple[str, ...]:
+    """Return the names of the prepared data set's classes. Raises UserError if their file is damaged."""
+    path = folder / NAMES
+    if not path.exists():
+        return CLASS_NAMES
+    fields: Fields = {"class_names": lambda value: checked_class_names(tuple(value))}
+    return tuple(read_json(path, fields)["class_names"])

@@ -8,7 +8,7 @@ most teaching versions, C3 uses all six maps, the non-linearity is ReLU and the 
 import torch
 from torch import Tensor, nn
 
-from lenet5.data.dataset import CLASS_NAMES
+from lenet5.support.params import CLASS_NAMES
 
 CLASSES = len(CLASS_NAMES)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lenet5.data.tensors import load_tensors, save_tensors, tensors_digest
 from lenet5.network.model import LeNet5
 from lenet5.support.errors import UserError
-from lenet5.support.params import Probability, Sha256, TrainSettings
+from lenet5.support.params import CLASS_NAMES, ClassNames, Probability, Sha256, TrainSettings
 from lenet5.support.schema import Section, first_problem
 
 
@@ -42,6 +42,7 @@ class Content(Section):
     epoch: Annotated[int, Field(ge=1)]
     validation_loss: float
     origin: Origin
+    class_names: ClassNames = CLASS_NAMES
 
     @model_validator(mode="after")
     def arguments_are_those_of_the_run(self) -> Self:
@@ -60,8 +61,10 @@ def save_model(
     epoch: int,
     validation_loss: float,
     origin: dict[str, Any],
+    class_names: tuple[str, ...] = CLASS_NAMES,
 ) -> None:
-    """Write a model: its weights (a state dict), the arguments that rebuild it, and where it came from."""
+    """Write a model: its weights (a state dict), the arguments that rebuild it, and where it came from. It names its
+    classes unless they are Fashion-MNIST's."""
     content = {
         "architecture": "LeNet5",
         "arguments": {"batch_norm": settings.batch_norm, "dropout": settings.dropout},
@@ -72,6 +75,8 @@ def save_model(
         "validation_loss": validation_loss,
         "origin": origin,
     }
+    if class_names != CLASS_NAMES:
+        content["class_names"] = class_names
     save_tensors(path, content)
 
 

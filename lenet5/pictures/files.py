@@ -15,6 +15,8 @@ def read_picture(path: Path) -> Image.Image:
     Raises UserError if it cannot be read.
     """
     try:
+        if path.is_fifo() or path.is_char_device():  # reading might never end
+            raise ValueError("it is a pipe or a device")
         # Warnings of damaged metadata do not matter here, and must not become errors under PYTHONWARNINGS=error.
         with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
             picture = eight_bit(ImageOps.exif_transpose(file)).convert("RGBA")

@@ -2,7 +2,7 @@
 
 from tabulate import tabulate
 
-from lenet5.data.dataset import CLASS_NAMES, Data
+from lenet5.data.dataset import Data
 from lenet5.support.params import DataSettings
 
 FASHION_MNIST = "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"  # sha256 of its training images
@@ -33,8 +33,9 @@ def data_card(data: Data, settings: DataSettings) -> str:
     """Return the data card, in Markdown: origin, files, sizes of splits and classes, and known problems."""
     known = settings.sha256.train_images == FASHION_MNIST
     files = [[f"`{name}`", f"`{digest}`"] for name, digest in settings.sha256.model_dump(by_alias=True).items()]
-    counts = [split.labels.bincount(minlength=len(CLASS_NAMES)).tolist() for split in data]
-    classes = [[name, *(f"{count:,}" for count in row)] for name, *row in zip(CLASS_NAMES, *counts, strict=True)]
+    names = settings.class_names
+    counts = [split.labels.bincount(minlength=len(names)).tolist() for split in data]
+    classes = [[name, *(f"{count:,}" for count in row)] for name, *row in zip(names, *counts, strict=True)]
     classes.append(["all", *(f"{sum(row):,}" for row in counts)])
     part = "" if settings.subset == 1 else f" Only the first {100 * settings.subset:g} % of the images are used."
     return "\n".join(

@@ -1,14 +1,15 @@
 """From IDX files to the prepared splits: read, pad to 32x32, hold out a validation set. Pure functions."""
 
+import math
 import struct
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lenet5.data.dataset import CLASS_NAMES, Data, Split
+from lenet5.data.dataset import Data, Split
 from lenet5.support.errors import UserError
-from lenet5.support.params import DataSettings
+from lenet5.support.params import CLASS_NAMES, DataSettings
 
 
 def prepare(contents: dict[str, bytes], settings: DataSettings) -> Data:
@@ -25,20 +26,31 @@ def prepare(contents: dict[str, bytes], settings: DataSettings) -> Data:
     return Data(train, validation, test)
 
 
+def idx_shape(content: bytes | bytearray) -> tuple[int, ...]:
+    """Return the shape of the tensor in an IDX file of unsigned bytes, or () if the content is something else."""
+    dimensions = content[3] if len(content) >= 4 else 0
+    if content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * dimensions:
+        return ()
+    return struct.unpack_from(f">{dimensions}I", content, 4)
+
+
+def idx_size(content: bytes | bytearray) -> int:
+    """Return the size in bytes that an IDX file has by its header, or 0 if the content is something else."""
+    shape = idx_shape(content)
+    return 4 + 4 * len(shape) + math.prod(shape) if shape else 0
+
+
 def read_idx(content: bytes, name: str) -> Tensor:
     """Return the uint8 tensor in an IDX file, the format of MNIST: magic number, sizes as big-endian uint32, bytes.
 
     Raises UserError with the file's name if magic number or length is wrong.
     """
-    dimensions = content[3] if len(content) >= 4 else 0
-    header = 4 + 4 * dimensions
-    if content[:3] != b"\x00\x00\x08" or len(content) < header or dimensions == 0:
+    shape, expected = idx_shape(content), idx_size(content)
+    if not shape:
         raise UserError(f"{name} is not an IDX file of unsigned bytes.")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    expected = header + torch.Size(shape).numel()
     if len(content) != expected:
         raise UserError(f"{name} is {len(content)} bytes long, but its header requires {expected}.")
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).reshape(shape)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 def make_split(images: Tensor, labels: Tensor) -> Split:
@@ -55,7 +67,7 @@ def make_split(images: Tensor, labels: Tensor) -> Split:
     if len(labels) and int(labels.max()) >= len(CLASS_NAMES):
         raise UserError(
             f"There is a label {int(labels.max())}, but the classes are 0 to {len(CLASS_NAMES) - 1} "
-            "(CLASS_NAMES in lenet5/data/dataset.py)."
+            "(CLASS_NAMES in lenet5/support/params.py)."
         )
     return Split(pad(images.unsqueeze(1)), labels.long())
 

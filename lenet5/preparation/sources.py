@@ -10,6 +10,7 @@ import http.client
 import io
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -17,6 +18,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from lenet5.preparation.prepare import idx_size
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 from lenet5.support.paths import RAW
@@ -45,15 +47,10 @@ def raw_files(folder: Path, sha256: dict[str, str]) -> dict[str, bytes]:
 
     Missing files are fetched into `folder`. Raises UserError for a wrong file in `folder`, or if no source works.
     """
-    contents = {}
-    for name, digest in sha256.items():
-        candidates = folder / name, folder / f"{name}.gz"
-        # A dangling link is the user's file too: reading it fails, whereas fetching would replace it.
-        path = next((path for path in candidates if path.exists() or path.is_symlink()), None)
-        if path is not None:
-            contents[name] = _read_raw(path, digest)
+    paths = {name: path for name in sha256 if (path := raw_path(folder, name))}
+    contents = {name: _read_raw(path, sha256[name]) for name, path in paths.items()}
     if len(contents) == len(sha256):
-        print(f"Fashion-MNIST: the files in {folder}, verified by sha256.")
+        print(f"Using the files in {folder}, verified by sha256.")
         return contents
 
     missing = {name: digest for name, digest in sha256.items() if name not in contents}
@@ -74,7 +71,14 @@ def raw_files(folder: Path, sha256: dict[str, str]) -> dict[str, bytes]:
             write_atomically(folder / f"{name}.gz", compressed[name])
         print(f"Fashion-MNIST: {len(missing)} files from {source}, verified by sha256, stored in {folder}.")
         return contents | fetched
-    raise UserError(_no_source(folder, list(missing), failures))
+    raise UserError(_no_source(folder, list(sha256), list(missing), failures))
+
+
+def raw_path(folder: Path, name: str) -> Path | None:
+    """Return the path of a raw file, packed or not, which may have `.idx` for `-idx` in its name; or None."""
+    names = (form + suffix for form in (name, name.replace("-idx", ".idx")) for suffix in ("", ".gz"))
+    # A dangling link is the user's file too: reading it fails, whereas fetching would replace it.
+    return next((path for path in map(folder.joinpath, names) if path.exists() or path.is_symlink()), None)
 
 
 def from_mirror(names: list[str]) -> dict[str, bytes]:
@@ -144,7 +148,7 @@ def _read_raw(path: Path, digest: str) -> bytes:
     """Return the uncompressed content of a file in data/raw. Raises UserError if its sha256 is not `digest`."""
     try:
         content = path.read_bytes()
-        return _checked(content, digest, path.name)
+        return _checked(content, digest, path.name, limit=sys.maxsize)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from None
     except SourceError as error:
@@ -154,11 +158,11 @@ def _read_raw(path: Path, digest: str) -> bytes:
         ) from None
 
 
-def _checked(content: bytes, digest: str, name: str) -> bytes:
+def _checked(content: bytes, digest: str, name: str, limit: int = MAX_BYTES) -> bytes:
     """Return `content`, unpacked if it is gzip. Raises SourceError if the result does not have the sha256 `digest`."""
     if content[:2] == b"\x1f\x8b":
         try:
-            content = gunzip(content)
+            content = gunzip(content, limit)
         except (OSError, EOFError, zlib.error) as error:
             raise SourceError(f"{name} is a damaged gzip file ({error})") from None
     found = hashlib.sha256(content).hexdigest()
@@ -167,20 +171,26 @@ def _checked(content: bytes, digest: str, name: str) -> bytes:
     return content
 
 
-def gunzip(content: bytes) -> bytes:
-    """Return the unpacked content. Raises OSError, EOFError or zlib.error if it is damaged or exceeds MAX_BYTES."""
+def gunzip(content: bytes, limit: int) -> bytes:
+    """Return the unpacked content. Raises OSError, EOFError or zlib.error if it is damaged, or longer than `limit` or
+    than its IDX header says: a small file can unpack to any size."""
+    unpacked = bytearray()
     with gzip.GzipFile(fileobj=io.BytesIO(content), mode="rb") as file:
-        unpacked = file.read(MAX_BYTES + 1)
-    if len(unpacked) > MAX_BYTES:
-        raise OSError(f"it unpacks to more than {MAX_BYTES} bytes")
-    return unpacked
+        while chunk := file.read(2**20):
+            unpacked += chunk
+            if len(unpacked) > (allowed := min(limit, idx_size(unpacked) or MAX_BYTES)):
+                raise OSError(f"it unpacks to more than {allowed} bytes")
+    return bytes(unpacked)
 
 
-def _no_source(folder: Path, missing: list[str], failures: list[str]) -> str:
+def _no_source(folder: Path, names: list[str], missing: list[str], failures: list[str]) -> str:
     files = "\n".join(f"  {folder}/{name}.gz   (or unpacked, without .gz)" for name in missing)
+    known = [raw_path(folder, name) for name in names]
+    others = [path.name for path in sorted(folder.glob("[!.]*")) if path not in known]
+    unused = f"Present, but with other names: {', '.join(others)}\n" if others else ""
     tried = "\n".join(f"  {failure}" for failure in failures)
     return (
-        f"The Fashion-MNIST files could not be downloaded. Missing:\n{files}\n"
+        f"The Fashion-MNIST files could not be downloaded. Missing:\n{files}\n{unused}"
         f"Tried:\n{tried}\n"
         "Do one of the following, then run the same command again:\n"
         f"  1. copy the files from another machine into {folder};\n"

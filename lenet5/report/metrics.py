@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from scipy.stats import binomtest
 from torch import Tensor
 
-from lenet5.data.dataset import CLASS_NAMES, Data
+from lenet5.data.dataset import Data
 from lenet5.network.inference import Network, logits_of, loss_and_accuracy
 
 CALIBRATION_BINS = 15
 
 
-def evaluate(network: Network, data: Data) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+def evaluate(
+    network: Network, data: Data, class_names: tuple[str, ...]
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Return the metrics of a network, its prediction for each test image, and the confusion counts on the test images.
 
     A prediction has the label, the predicted class, the probability of that class, and the loss.
@@ -32,13 +34,13 @@ def evaluate(network: Network, data: Data) -> tuple[dict[str, Any], pd.DataFrame
     correct = predicted == labels
     metrics["test_calibration_error"] = expected_calibration_error(confidences, correct)
     metrics["test_accuracy_interval"] = wilson_interval(int(correct.sum()), len(correct))
-    metrics["test_accuracy_by_class"] = per_class_accuracy(labels, predicted)
+    metrics["test_accuracy_by_class"] = per_class_accuracy(labels, predicted, class_names)
     columns = {"image": range(len(correct)), "label": labels.tolist(), "predicted": predicted.tolist()}
     losses = F.cross_entropy(logits.double(), labels, reduction="none")
     predictions = pd.DataFrame(
         {**columns, "probability": confidences.numpy().round(6), "loss": losses.numpy().round(6)}
     )
-    return metrics, predictions, confusion_counts(labels, predicted)
+    return metrics, predictions, confusion_counts(labels, predicted, class_names)
 
 
 def wilson_interval(correct: int, count: int) -> list[float]:
@@ -58,25 +60,25 @@ def expected_calibration_error(confidences: Tensor, correct: Tensor, bins: int =
     return float(gaps.abs().sum()) / len(confidences)
 
 
-def per_class_accuracy(labels: Tensor, predicted: Tensor) -> list[dict[str, Any]]:
+def per_class_accuracy(labels: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return, for each class that occurs, the fraction of its images that are classified correctly (recall).
 
     labels, predicted: int64 N.
     """
     return [
         {"class": name, "accuracy": float((predicted[labels == number] == number).double().mean())}
-        for number, name in enumerate(CLASS_NAMES)
+        for number, name in enumerate(class_names)
         if (labels == number).any()
     ]
 
 
-def confusion_counts(labels: Tensor, predicted: Tensor) -> pd.DataFrame:
+def confusion_counts(labels: Tensor, predicted: Tensor, class_names: tuple[str, ...]) -> pd.DataFrame:
     """Return one row for each pair of classes, with the columns actual, predicted (names) and count.
 
     labels, predicted: int64 N.
     """
-    classes = len(CLASS_NAMES)
+    classes = len(class_names)
     counts = torch.bincount(labels * classes + predicted, minlength=classes**2).tolist()
-    names = np.array(CLASS_NAMES)
+    names = np.array(class_names)
     pairs = {"actual": names.repeat(classes), "predicted": np.tile(names, classes)}
     return pd.DataFrame({**pairs, "count": counts})

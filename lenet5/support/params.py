@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lenet5.support.errors import UserError
 from lenet5.support.paths import PARAMS
@@ -18,8 +18,37 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+# Of Fashion-MNIST, by label, from 0. Their number is the number of classes everywhere, in the C code too.
+CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+# The name of a class becomes part of Markdown tables and figures, in which a $ would start a formula.
+CLASS_NAME = re.compile(r"[^\s|$]([^\x00-\x1f\x7f|$]{0,38}[^\s|$])?")
+COUNT = len(CLASS_NAMES)
+
 # The name of a technique becomes part of file names, stage names and experiment names.
 TECHNIQUE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+def checked_class_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names, or Fashion-MNIST's if there are none. Raises ValueError if they do not name the classes."""
+    if names and len(names) != COUNT:
+        raise ValueError(f"{len(names)} names for {COUNT} classes; give each class a name, or leave the list empty")
+    for name in names:
+        if not CLASS_NAME.fullmatch(name):
+            raise ValueError(f"{shown(name)} is not a name; use at most 40 characters on one line, without | or $")
+        if names.count(name) > 1:
+            raise ValueError(f"{shown(name)} names several classes; give each its own name")
+    return names or CLASS_NAMES
+
+
+ClassName = Annotated[str, Field(json_schema_extra={"pattern": f"^{CLASS_NAME.pattern}$"})]
+ClassNames = Annotated[
+    tuple[ClassName, ...],
+    AfterValidator(checked_class_names),
+    Field(
+        strict=False,
+        json_schema_extra={"uniqueItems": True, "oneOf": [{"maxItems": 0}, {"minItems": COUNT, "maxItems": COUNT}]},
+    ),
+]
 
 
 class Checksums(Section):
@@ -38,6 +67,7 @@ class DataSettings(Section):
     split_seed: Seed
     subset: Annotated[float, Field(gt=0, le=1)]
     sha256: Checksums
+    class_names: ClassNames = CLASS_NAMES
 
 
 class TrainSettings(Section):

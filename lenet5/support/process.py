@@ -14,6 +14,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -133,6 +134,10 @@ def set_up() -> None:
     for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONWARNINGS", *GIT_VARIABLES):
         os.environ.pop(name, None)
     os.environ["SHELL"] = "/bin/sh"
+    try:
+        Path.home()
+    except RuntimeError:  # a user without a home directory, for whom DVC would crash
+        os.environ["HOME"] = tempfile.gettempdir()
     os.environ["MATPLOTLIBRC"] = os.devnull  # a user's own style would change the figures
     sys.excepthook = _report
     atexit.register(_flush_output)

@@ -67,6 +67,7 @@ def first_problem(error: ValidationError) -> str:
 WORDS = {
     "string_type": "text",
     "list_type": "a list",
+    "tuple_type": "a list",
     "too_short": "a longer list",
     "dict_type": "a mapping, {} if empty",
     "model_type": "a mapping",

@@ -175,6 +175,7 @@ def test_an_environment_that_cannot_work_is_replaced(fault: str, study: Study) -
         shutil.copytree(old, study.root, symlinks=True)
         if fault == "moved":
             shutil.rmtree(old)
+            (study.root / ".venv/ready").unlink()  # as if the installation had been interrupted
     made = study.make("usable", installer="uv")
     assert made.returncode == 0, made.stderr
     reason = (

@@ -35,7 +35,7 @@ def test_a_clone_gets_models_by_path_by_stage_and_by_name(site: Project, tmp_pat
     project = clone(site, tmp_path / "clone")
     project.dvc("pull", "models/dropout.pt")
     assert project.files("models/*.pt") == site.files("models/dropout.pt")
-    picture = ("python", "-m", "commands.classify", "--model", "models/dropout.pt", "metrics/gallery.png")
+    picture = ("python", "-m", "lenet5.classify", "--model", "models/dropout.pt", "metrics/gallery.png")
     assert "%" in project.run(*picture).stdout
     project.dvc("pull", "train")
     assert project.files("models/*.pt") == site.files("models/*.pt")

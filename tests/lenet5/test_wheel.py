@@ -83,3 +83,6 @@ def test_the_unpacked_wheel_works_anywhere(wheel: Path, tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=elsewhere, env=environment, check=False, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert Path(result.stdout.strip()) == library / "lenet5/__init__.py"
+    command = [sys.executable, "-m", "lenet5.classify", "--model", "model.pt", str(ROOT / "metrics/gallery.png")]
+    result = subprocess.run(command, cwd=elsewhere, env=environment, check=False, capture_output=True, text=True)
+    assert (result.returncode, result.stdout.count("%")) == (0, 3), result.stderr

@@ -120,7 +120,7 @@ def test_the_gallery_captions_the_most_confident_mistakes() -> None:
     columns = ["image", "label", "predicted", "probability"]
     rows = [(0, coat, coat, 1.0), (1, coat, shirt, 0.999), (2, shirt, coat, 0.9996), (3, coat, shirt, 0.42)]
     predictions = {name: pd.DataFrame(rows, columns=columns) for name in ("baseline", "batch_norm")}
-    figure = gallery(Split(images, torch.zeros(4).long()), predictions, columns=5)
+    figure = gallery(Split(images, torch.zeros(4).long()), predictions, CLASS_NAMES, columns=5)
     expected = [
         "predicted Coat\n(> 99.9 %),\nactual Shirt",
         "predicted Shirt\n(99.9 %),\nactual Coat",

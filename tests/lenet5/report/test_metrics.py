@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lenet5.data.dataset import CLASS_NAMES, Data, Split
+from lenet5 import CLASS_NAMES, Data, Split
 from lenet5.network.model import LeNet5
 from lenet5.report.metrics import (
     confusion_counts,
@@ -41,7 +41,7 @@ def test_an_evaluation_has_the_metrics_of_each_split() -> None:
     data = Data(
         split([0, 1, 0], [0.9, 0.9, 0.6]), split([0, 1], [0.8, 0.3]), split([0, 1, 0, 1], [0.51, 0.54, 0.81, 0.3])
     )
-    metrics, predictions, confusion = evaluate(Echo(), data)
+    metrics, predictions, confusion = evaluate(Echo(), data, CLASS_NAMES)
     assert metrics.pop("test_accuracy_interval") == wilson_interval(3, 4)
     assert metrics.pop("test_accuracy_by_class") == [
         {"class": CLASS_NAMES[0], "accuracy": 1.0},
@@ -104,12 +104,12 @@ def test_the_first_calibration_bin_holds_the_lowest_confidences() -> None:
 def test_a_class_without_images_has_no_accuracy() -> None:
     labels, predicted = torch.tensor([1, 1, 3]), torch.tensor([1, 3, 1])
     expected = [{"class": CLASS_NAMES[1], "accuracy": 0.5}, {"class": CLASS_NAMES[3], "accuracy": 0.0}]
-    assert per_class_accuracy(labels, predicted) == expected
+    assert per_class_accuracy(labels, predicted, CLASS_NAMES) == expected
 
 
 def test_a_prediction_above_or_below_the_label_is_wrong() -> None:
     test = split([0, 1, 1], [0.25, 0.7654321, 0.1])  # predicted: 1, 0, 1
-    metrics, predictions, _confusion = evaluate(Echo(), Data(test, test, test))
+    metrics, predictions, _confusion = evaluate(Echo(), Data(test, test, test), CLASS_NAMES)
     assert metrics["test_accuracy_interval"] == wilson_interval(1, 3)
     assert metrics["test_calibration_error"] == pytest.approx((0.75 + 0.7654321 + 0.1) / 3, abs=1e-6)
     assert predictions["probability"].tolist() == [0.75, 0.765432, 0.9]
@@ -117,7 +117,7 @@ def test_a_prediction_above_or_below_the_label_is_wrong() -> None:
 
 def test_confusion_counts_every_pair_of_classes() -> None:
     labels, predicted = torch.tensor([0, 0, 1, 9]), torch.tensor([0, 1, 1, 8])
-    table = confusion_counts(labels, predicted)
+    table = confusion_counts(labels, predicted, CLASS_NAMES)
     assert len(table) == 100
     counted = table[table["count"] > 0].set_index(["actual", "predicted"])["count"].to_dict()
     top, trouser, bag, boot = (CLASS_NAMES[number] for number in (0, 1, 8, 9))
@@ -128,5 +128,5 @@ def test_balanced_per_class_accuracies_average_to_the_accuracy() -> None:
     random = np.random.default_rng(0)
     labels = torch.arange(10).repeat(7)
     predicted = torch.from_numpy(random.integers(0, 10, 70))
-    accuracies = [entry["accuracy"] for entry in per_class_accuracy(labels, predicted)]
+    accuracies = [entry["accuracy"] for entry in per_class_accuracy(labels, predicted, CLASS_NAMES)]
     assert np.mean(accuracies) == pytest.approx(float((labels == predicted).double().mean()))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from commands.classify import main
-from lenet5.data.dataset import CLASS_NAMES, load_split
+from lenet5 import CLASS_NAMES, load_split
+from lenet5.classify import main
 from tests.project import Project
 
 
@@ -135,19 +136,26 @@ def test_an_unreadable_file_is_named_and_others_are_classified(
     model: Path, images: list[Image.Image], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, text, cut, absent = (tmp_path / name for name in ("good.png", "text.png", "cut.png", "absent.png"))
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    odd = tmp_path / os.fsdecode(b"\xff.png")
     floats, whole = tmp_path / "floats.tiff", tmp_path / "whole.tiff"
     Image.fromarray(np.full((28, 28), 0.5, dtype=np.float32)).save(floats)
     Image.fromarray(np.full((28, 28), 99, dtype=np.int32)).save(whole)
-    images[0].save(good)
+    for path in (good, odd):
+        images[0].save(path)
     text.write_text("not an image")
     cut.write_bytes(good.read_bytes()[:200])
-    assert main(["--model", str(model), *map(str, (text, cut, good, absent, tmp_path, floats, whole))]) == 1
+    assert main(["--model", str(model), *map(str, (text, cut, good, absent, tmp_path, pipe, floats, whole, odd))]) == 1
     printed = capsys.readouterr()
-    assert printed.out.startswith(f"{good}: ") and printed.out.count("%") == 3
+    first, last = printed.out.splitlines()
+    assert first.removeprefix(str(good)) == last.removeprefix(f"{tmp_path}/\\udcff.png")
+    assert first.startswith(f"{good}: ") and first.count("%") == 3
     lines = printed.err.splitlines()
     assert lines[0] == f"{text} is not an image that Pillow can read."
     assert lines[1].startswith(f"{cut} cannot be read as an image: ")
     assert lines[2] == f"{absent} cannot be read as an image: No such file or directory."
     assert lines[3] == f"{tmp_path} cannot be read as an image: Is a directory."
-    for line, path in zip(lines[4:], (floats, whole), strict=True):
+    assert lines[4] == f"{pipe} cannot be read as an image: it is a pipe or a device."
+    for line, path in zip(lines[5:], (floats, whole), strict=True):
         assert line == f"{path} cannot be read as an image: its pixels have 32 bits; save it with 8 or 16 bits."
