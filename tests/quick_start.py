@@ -2,11 +2,7 @@
 
 Two small programs, `python` and `dvc`, come first on the path of the tests' projects. They pass arguments, environment,
 folder and open files to a server that has loaded PyTorch, DVC and the other libraries, but none of the project's
-<<<<<<< HEAD
 modules. It forks a process in which the stage or command runs, and which returns its exit status.
-=======
-modules. It forks a process in which the stage or the command of DVC runs, and which returns its exit status.
->>>>>>> report
 """
 
 import atexit
@@ -28,14 +24,10 @@ from pathlib import Path
 MODULES = [
     f"stages.{name}" for name in ("check", "evaluate", "plot", "prepare", "select", "summary", "theory", "train")
 ]
-<<<<<<< HEAD
 MODULES += [f"replication.{name}" for name in ("analyse", "audit", "fingerprint", "replicate", "run", "worker")]
-MODULES += [f"commands.{name}" for name in ("classify", "compare", "experiments", "page", "reproduce")]
+MODULES += ["lenet5.classify"]
+MODULES += [f"commands.{name}" for name in ("compare", "experiments", "report", "reproduce")]
 OURS = ("commands", "lenet5", "replication", "stages", "tests")
-=======
-MODULES += [f"replication.{name}" for name in ("analyse", "fingerprint", "replicate")]
-OURS = ("benchmarks", "commands", "lenet5", "replication", "stages", "tests")
->>>>>>> report
 LIBRARIES = ["dvc.cli.parser", "dvc.repo", "dvc.repo.experiments", "dvc.repo.reproduce", "dvc.stage.cache"]
 LIBRARIES += ["dvc.render.convert", "dvc_data.index", "torch._dynamo"]
 # Without the packages of the environment, which take time to find: -I, -S. Other calls of `python` start as usual.
@@ -44,11 +36,7 @@ import sys
 sys.path.append({root!r})
 from tests import quick_start
 module = "dvc" if {program!r} == "dvc" else sys.argv[2] if sys.argv[1:2] == ["-m"] else ""
-<<<<<<< HEAD
 if module.split(".")[0] in ("dvc", *quick_start.OURS):
-=======
-if module in ("dvc", *quick_start.MODULES):
->>>>>>> report
     quick_start.request({address!r}, module, sys.argv[1 if module == "dvc" else 3:])
 quick_start.os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 """

@@ -13,6 +13,8 @@ from lenet5.support.errors import UserError
 from lenet5.support.params import CLASS_NAMES, ClassNames, Probability, Sha256, TrainSettings
 from lenet5.support.schema import Section, first_problem
 
+LARGEST = 2**24  # bytes of a file; LeNet-5 takes a quarter of a megabyte, which leaves room for a wider one
+
 
 class Arguments(Section):
     """What LeNet5 is built with."""
@@ -86,7 +88,7 @@ def load_model(path: str | Path) -> tuple[LeNet5, dict[str, Any]]:
     Raises UserError if the file is missing, damaged, edited or not a model of this project.
     """
     try:
-        content = Content.model_validate(load_tensors(path))
+        content = Content.model_validate(load_tensors(path, LARGEST))
         return _rebuilt(content), content.model_dump()
     except ValidationError as error:
         raise _not_a_model(path, first_problem(error)) from None

@@ -80,7 +80,7 @@ def pad(images: Tensor) -> Tensor:
 def take(split: Split, fraction: float) -> Split:
     """Return the first `fraction` of the images; the files are in random order."""
     count = round(len(split.labels) * fraction)
-    return Split(split.images[:count], split.labels[:count])
+    return Split(split.images[:count].clone(), split.labels[:count].clone())  # torch saves a view with all of its base
 
 
 def train_validation_indices(count: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
