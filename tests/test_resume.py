@@ -115,6 +115,17 @@ def test_a_run_ends_when_dvc_is_killed_and_resumes_later(project: Project) -> No
     assert project.read("logs/dropout.log").count(b"resumed after epoch") == 1
 
 
+def test_an_interrupted_experiment_in_a_copy_resumes(project: Project) -> None:
+    project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=100_000))
+    project.commit("many epochs")
+    for printed in ("dropout: epoch 3/", "dropout: resumed after epoch"):
+        running = Command(project, "dvc", "exp", "run", "--temp", "train@dropout")
+        while printed not in running.printed():
+            assert running.running(), running.printed()
+            time.sleep(0.05)
+        running.interrupt()
+
+
 def after_some_epochs(project: Project, *command: str) -> Command:
     """Start the command, and return it when it has trained for a few more epochs."""
     log = project.root / "logs/dropout.log"

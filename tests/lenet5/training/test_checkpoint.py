@@ -1,5 +1,6 @@
 """Checkpoints, and the lock that keeps two processes from training one run."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,9 @@ from tests.lenet5.training.small_run import settings
 # A program that takes the lock of the run "dropout", prints its checkpoint, adds one to it, and waits for a line.
 PROGRAM = """
 import sys
-from pathlib import Path
 from lenet5.training.checkpoint import exclusive
 
-with exclusive("dropout", "digest", Path(sys.argv[1])) as checkpoint:
+with exclusive("dropout", "digest") as checkpoint:
     epochs = checkpoint.load() or 0
     print(epochs, flush=True)
     checkpoint.save(epochs + 1)
@@ -28,8 +28,11 @@ with exclusive("dropout", "digest", Path(sys.argv[1])) as checkpoint:
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, str(folder)]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PROGRAM]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_a_waiting_process_resumes_when_the_first_is_killed(tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_a_waiting_process_resumes_when_the_first_is_killed(tmp_path: Path) -> N
             first.kill()
     assert printed.splitlines() == ["1", "saved"]
     assert second.returncode == 0
-    assert Checkpoint(tmp_path / "dropout/digest.pt").load() == 2
+    assert Checkpoint(tmp_path / ".checkpoints/dropout/digest.pt").load() == 2
 
 
 def test_a_damaged_checkpoint_is_renamed_and_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
