@@ -31,12 +31,17 @@ def named_models() -> dict[str, str]:
     return {path: outs[path] for path in paths}
 
 
+def object_path(md5: str) -> Path:
+    """Return where the folder has the model with this md5."""
+    return FOLDER / "files/md5" / md5[:2] / md5[2:]
+
+
 def published() -> dict[str, Path]:
     """Return the intact objects in the folder, by their md5, and the other files, by their path."""
     found = {}
     for path in (path for path in FOLDER.rglob("*") if path.is_file()):
         md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        found[md5 if path == FOLDER / "files/md5" / md5[:2] / md5[2:] else str(path)] = path
+        found[md5 if path == object_path(md5) else str(path)] = path
     return found
 
 

@@ -62,8 +62,9 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def copies(count: int = 1) -> Iterator[list[Path]]:
-    """Yield `count` clones of the repository in the current folder, at its HEAD, with its current files staged.
+def copies(count: int = 1, *, committed: bool = False) -> Iterator[list[Path]]:
+    """Yield `count` clones of the repository in the current folder, at its HEAD, with its current files staged or, if
+    `committed`, with those of HEAD.
 
     The clones share the repository's objects but not its data and cache, and are deleted at the end. Raises UserError
     outside the top folder of a git repository with a commit.
@@ -71,9 +72,10 @@ def copies(count: int = 1) -> Iterator[list[Path]]:
     top = run("git", "rev-parse", "--show-toplevel")
     if Path(top).resolve() != Path.cwd().resolve():
         raise UserError(f"Run this in the project's top folder, {top}.")
-    check_lock_files()
+    if not committed:
+        check_lock_files()
     with temporary_folder() as temporary:
-        tree = snapshot(temporary)
+        tree = "HEAD" if committed else snapshot(temporary)
         folders = [temporary / f"copy{number}" for number in range(count)]
         for folder in folders:
             run("git", "clone", "--quiet", "--shared", "--no-checkout", top, str(folder))

@@ -8,7 +8,6 @@ from lenet5.support.process import set_up
 set_up()
 
 import argparse
-import os
 import random
 import re
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from commands.interruption import Pool, end_together
+from commands.pipeline import jobs
 from commands.scratch import copies, link_raw_data
 from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
@@ -78,7 +78,7 @@ def main(count: int) -> None:
     # Once, since the replicates, which run side by side, would all download missing files.
     raw_files(RAW, load_params().data.sha256.model_dump(by_alias=True))
     different = 0
-    with copies() as [folder], Pool(os.cpu_count()) as pool:
+    with copies() as [folder], Pool(jobs()) as pool:
         link_raw_data(folder)
         for name, expected in zip(chosen, pool.map(lambda name: recompute(name, folder), chosen), strict=True):
             changed = differences(name.path, expected)
