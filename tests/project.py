@@ -21,6 +21,8 @@ import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+from tests import quick_start
+
 TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitattributes", ".gitignore", "Makefile"]
 TRACKED += ["dvc.yaml", "params.yaml", "pyproject.toml", "requirements"]
 TRACKED += ["lenet5", "stages", "commands"]
@@ -55,11 +57,13 @@ class Project:
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, with the programs of this Python's environment first on the path.
 
-        With `check`, a failure of the command fails the test and shows what it printed.
+        With `check`, a failure of the command fails the test and shows what it printed. Without variables for the
+        `environment`, stages and DVC start with their libraries loaded.
         """
-        result = subprocess.run(
-            command, cwd=self.root, env=self.environment(**environment), capture_output=True, text=True, check=False
-        )
+        variables = self.environment(**environment)
+        if not environment:
+            variables["PATH"] = f"{quick_start.programs()}{os.pathsep}{variables['PATH']}"
+        result = subprocess.run(command, cwd=self.root, env=variables, capture_output=True, text=True, check=False)
         if check:
             assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}\n{result.stderr}"
         return result

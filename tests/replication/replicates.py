@@ -12,7 +12,7 @@ NAMES = [f"{rate}/{technique}-{seed}" for rate in (0.001, 0.01) for technique in
 
 def replicate(project: Project) -> str:
     """Bring the replication up to date, and return what that printed."""
-    return project.run(sys.executable, "-m", "replication.run", JOBS="2").stdout
+    return project.run(sys.executable, "-m", "replication.run").stdout
 
 
 def computed(project: Project) -> list[str]:
