@@ -58,9 +58,10 @@ def isolate(folder: Path) -> dict[str, str]:
     """Let a copy compute everything itself: with a cache of its own and its own data/raw, in which files that are
     missing here are downloaded. Return the environment variables for its commands."""
     write_atomically(folder / ".dvc/config.local", b"[cache]\n    dir = cache\n")  # wherever a user's own cache is
-    (folder / RAW).mkdir(parents=True)
+    (folder / RAW).mkdir(parents=True, exist_ok=True)
     for path in RAW.iterdir() if RAW.is_dir() else ():
-        (folder / RAW / path.name).symlink_to(path.resolve())
+        if not (folder / RAW / path.name).exists():
+            (folder / RAW / path.name).symlink_to(path.resolve())
     # Next to the copy, and deleted with it even if a command in it is killed
     temporary = folder.with_name("temporary")
     temporary.mkdir()
@@ -86,7 +87,10 @@ def set_aside(committed: Stages, folder: Path) -> Path:
         if source.is_file():
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, aside / path)
-        (folder / path).unlink(missing_ok=True)
+        if (folder / path).is_dir():
+            shutil.rmtree(folder / path)
+        else:
+            (folder / path).unlink(missing_ok=True)
     return aside
 
 

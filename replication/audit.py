@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,14 +59,17 @@ def recompute(name: Name, folder: Path) -> dict[str, Any]:
 
 
 def differences(path: Path, expected: dict[str, Any]) -> str:
-    """Return the names of the values in which a replicate's file differs from what was computed anew, or what is wrong
-    with the file."""
+    """Return the names of the values in which a replicate's file differs from what was computed anew, with the first
+    epoch that does, or what is wrong with the file."""
     try:
         found = read_replicate(path)
     except UserError as error:
         return str(error).removeprefix(f"{path} is ")
     names = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
-    return f"different: {', '.join(names)}" if names else ""
+    pairs = zip_longest(*(each.get("validation_losses", []) for each in (found, expected)))
+    epochs = [epoch for epoch, (old, new) in enumerate(pairs, start=1) if old != new]
+    since = f" (from epoch {epochs[0]})" if epochs else ""
+    return f"different{since}: {', '.join(names)}" if names else ""
 
 
 def main(count: int) -> None:

@@ -46,11 +46,14 @@ def test_verify_recomputes_and_names_the_first_difference(altered: Project, proj
         (tmp_path / name).mkdir()
     # A cache of all projects of the user, which holds the results
     (tmp_path / "config/config").write_text(f"[cache]\n    dir = {project.root / '.dvc/cache'}\n")
-    environment = {"DVC_GLOBAL_CONFIG_DIR": str(tmp_path / "config"), "TMPDIR": str(tmp_path / "temporary")}
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    variables = (
+        f"DVC_GLOBAL_CONFIG_DIR={tmp_path}/config",
+        f"TMPDIR={tmp_path}/temporary",
+        "PYTHONDONTWRITEBYTECODE=1",
+    )
     altered.change_params(lambda params: params["techniques"]["dropout"].update(dropout=0.5))  # not committed
     before = altered.files("**/*")
-    verified = altered.run("python", "-m", "commands.verify", "dropout", check=False, **environment)
+    verified = altered.run("env", *variables, "python", "-m", "commands.verify", "dropout", check=False)
     printed = verified.stdout + verified.stderr
     assert verified.returncode == 1, printed
     assert "Not verified, since not committed: changes of params.yaml\n" in printed
