@@ -27,6 +27,10 @@ replicate: $(READY) ## repeat every technique over seeds and analyse the results
 audit: $(READY) ## recompute N=4 replicates, drawn at random, and compare them with metrics/replicates
 	@python -m replication.audit "$$N"
 
+.PHONY: verify
+verify: $(READY) ## recompute the committed study in a temporary copy, and compare every byte
+	@python -m commands.verify
+
 .PHONY: experiments
 experiments: $(READY) ## create one DVC experiment per technique, for `dvc metrics diff baseline dropout`
 	@python -m commands.experiments

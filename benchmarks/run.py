@@ -11,20 +11,16 @@ set_up()
 import importlib.metadata
 import json
 import os
-import platform
 import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.study import study_seconds
-from lenet5.network.native.build import compilers, processor_level
+from commands.machine import machine
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_json
 from lenet5.support.params import BASELINE, Params, load_params, technique_settings
@@ -181,23 +177,6 @@ def require_what_is_compared(params: Params) -> None:
             technique_settings(params, name.removeprefix("native-"))
 
 
-def machine() -> dict[str, Any]:
-    """Return a description of this machine and its software."""
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    asked = subprocess.run([*compilers()[0], "--version"], check=True, capture_output=True, text=True)
-    return {
-        "processor": names[0] if names else platform.machine(),
-        "cores": CORES,
-        "vectors": processor_level() or "the architecture's default",
-        "compiler": asked.stdout.splitlines()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        **{name: importlib.metadata.version(name) for name in ("jax", "keras")},
-    }
-
-
 def main() -> None:
     require_what_is_compared(load_params())
     rounds = epochs(ROUNDS)
@@ -217,7 +196,11 @@ def main() -> None:
     print(f"epochs per minute: {per_minute}", flush=True)
     study = study_beside(best)
     content = {
-        "machine": machine(),
+        "machine": {
+            **machine(),
+            "cores": CORES,
+            **{name: importlib.metadata.version(name) for name in ("jax", "keras")},
+        },
         "rounds": ROUNDS,
         "reference": best,
         "seconds_per_epoch": seconds,

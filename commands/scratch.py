@@ -63,8 +63,9 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def copies(count: int = 1) -> Iterator[list[Path]]:
-    """Yield `count` copies of the project in the current folder, with its current files staged.
+def copies(count: int = 1, *, committed: bool = False) -> Iterator[list[Path]]:
+    """Yield `count` copies of the project in the current folder, with its current files staged or, if `committed`, with
+    those of HEAD.
 
     Each is a clone of the repository, or the same subfolder of a clone, at its HEAD. The clones share the repository's
     objects but not its data and cache, and are deleted at the end. Raises UserError if no commit contains the project.
@@ -73,9 +74,10 @@ def copies(count: int = 1) -> Iterator[list[Path]]:
         raise UserError(fault)
     top, subfolder, head = run("git", "rev-parse", "--show-toplevel", "--show-prefix", "HEAD").split("\n")
     objects = Path(run("git", "rev-parse", "--git-path", "objects")).resolve()
-    check_lock_files()
+    if not committed:
+        check_lock_files()
     with temporary_folder() as temporary:
-        tree = snapshot(temporary)
+        tree = "HEAD" if committed else snapshot(temporary)
         clones = [temporary / f"copy{number}" for number in range(count)]
         for clone in clones:
             run("git", "clone", "--quiet", "--shared", "--no-checkout", top, str(clone))

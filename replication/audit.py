@@ -8,15 +8,16 @@ from lenet5.support.process import set_up
 set_up()
 
 import argparse
-import os
 import random
 import re
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from commands.interruption import Pool, end_together
+from commands.pipeline import jobs
 from commands.scratch import copies, link_raw_data
 from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
@@ -58,14 +59,17 @@ def recompute(name: Name, folder: Path) -> dict[str, Any]:
 
 
 def differences(path: Path, expected: dict[str, Any]) -> str:
-    """Return the names of the values in which a replicate's file differs from what was computed anew, or what is wrong
-    with the file."""
+    """Return the names of the values in which a replicate's file differs from what was computed anew, with the first
+    epoch that does, or what is wrong with the file."""
     try:
         found = read_replicate(path)
     except UserError as error:
         return str(error).removeprefix(f"{path} is ")
     names = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
-    return f"different: {', '.join(names)}" if names else ""
+    pairs = zip_longest(*(each.get("validation_losses", []) for each in (found, expected)))
+    epochs = [epoch for epoch, (old, new) in enumerate(pairs, start=1) if old != new]
+    since = f" (from epoch {epochs[0]})" if epochs else ""
+    return f"different{since}: {', '.join(names)}" if names else ""
 
 
 def main(count: int) -> None:
@@ -78,7 +82,7 @@ def main(count: int) -> None:
     # Once, since the replicates, which run side by side, would all download missing files.
     raw_files(RAW, load_params().data.sha256.model_dump(by_alias=True))
     different = 0
-    with copies() as [folder], Pool(os.cpu_count()) as pool:
+    with copies() as [folder], Pool(jobs()) as pool:
         link_raw_data(folder)
         for name, expected in zip(chosen, pool.map(lambda name: recompute(name, folder), chosen), strict=True):
             changed = differences(name.path, expected)

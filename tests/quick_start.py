@@ -26,7 +26,7 @@ MODULES = [
 ]
 MODULES += [f"replication.{name}" for name in ("analyse", "audit", "fingerprint", "replicate", "run", "worker")]
 MODULES += ["lenet5.classify"]
-MODULES += [f"commands.{name}" for name in ("compare", "experiments", "report", "reproduce")]
+MODULES += [f"commands.{name}" for name in ("compare", "experiments", "report", "reproduce", "verify")]
 OURS = ("commands", "lenet5", "replication", "stages", "tests")
 LIBRARIES = ["dvc.cli.parser", "dvc.repo", "dvc.repo.experiments", "dvc.repo.reproduce", "dvc.stage.cache"]
 LIBRARIES += ["dvc.render.convert", "dvc_data.index", "torch._dynamo"]

@@ -13,7 +13,7 @@ from lenet5.support.process import GIT_VARIABLES
 from tests.conftest import ROOT
 from tests.project import Project
 
-LISTED = ("reproduce", "replicate", "audit", "check", "test", "experiments", "report", "smoke")
+LISTED = ("reproduce", "replicate", "audit", "verify", "check", "test", "experiments", "report", "smoke")
 
 
 def make(folder: Path, *arguments: str, variables: tuple[str, ...] = ()) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """The models in git, from which a clone pulls them: `make publish`."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,14 +10,20 @@ from commands.publish import FOLDER, named_models, published
 from tests.conftest import ROOT
 from tests.project import Project
 
+OFFLINE = ("env", "http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9", "no_proxy=")
+
 
 @pytest.fixture(scope="module")
 def site(computed_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that has published and committed its models. All tests of this file share it."""
     project = computed_project.copy(tmp_path_factory.mktemp("site") / "project")
     project.call_environment_ready()
-    assert "the 4 models of dvc.lock" in project.run("make", "publish").stdout
+    first = project.run("make", "publish").stdout
+    assert "the 4 models of dvc.lock" in first and "then run this again to tag the models." in first
+    assert project.run("git", "tag").stdout == ""
     project.commit("results and models")
+    second = project.run("make", "publish").stdout
+    assert "Created the tags baseline@v1.0.0, batch-norm@v1.0.0, dropout@v1.0.0, weight-decay@v1.0.0." in second
     return project
 
 
@@ -39,11 +46,41 @@ def test_a_clone_gets_models_by_path_by_stage_and_by_name(site: Project, tmp_pat
     assert "%" in project.run(*picture).stdout
     project.dvc("pull", "train")
     assert project.files("models/*.pt") == site.files("models/*.pt")
-    project.run("git", "tag", "--annotate", "batch-norm@v1.0.0", "--message", "first")
-    project.dvc("artifacts", "get", ".", "batch-norm", "--out", "copy.pt")
-    assert project.read("copy.pt") == site.read("models/batch_norm.pt")
-    (project.root / "copy.pt").unlink()
+    for path in site.files("models/*.pt"):
+        artifact = Path(path).stem.replace("_", "-")
+        project.run(*OFFLINE, "dvc", "artifacts", "get", ".", artifact, "--out", "copy.pt")
+        assert project.read("copy.pt") == site.read(path)
+        (project.root / "copy.pt").unlink()
     assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_tags_of_models_never_move(site: Project, tmp_path: Path) -> None:
+    project = site.copy(tmp_path / "project")
+
+    def tags() -> list[str]:
+        return project.run("git", "for-each-ref", "--format=%(refname:strip=2) %(object)", "refs/tags").stdout.split()
+
+    lock = project.root / "dvc.lock"
+    md5 = re.findall(r"path: models/dropout.pt\n +hash: md5\n +md5: (\w+)", lock.read_text())[0]
+    lock.write_text(lock.read_text().replace(md5, md5[::-1]))
+    project.commit("another model")
+    project.run("git", "tag", "--annotate", "--force", "dropout@v1.0.0", "--message", "another model")
+    project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
+    project.run("git", "tag", "--force", "baseline@v1.0.0")  # not annotated
+    before = tags()
+    failed = project.run("make", "publish", check=False)
+    assert failed.returncode
+    assert "dropout@v1.0.0 is a tag of another models/dropout.pt, and tags do not move. Raise" in failed.stderr
+    assert "The tag baseline@v1.0.0 is not annotated." in failed.stderr and "batch-norm" not in failed.stderr
+    assert tags() == before
+
+    declaration = project.root / "pyproject.toml"
+    declaration.write_text(declaration.read_text().replace('version = "1.0.0"', 'version = "1.1.0"'))
+    project.commit("version 1.1.0")
+    assert (
+        "Created the tags baseline@v1.1.0, batch-norm@v1.1.0, dropout@v1.1.0" in project.run("make", "publish").stdout
+    )
+    assert set(before) < set(tags())
 
 
 def test_nothing_is_trained_after_pulling_the_models(site: Project, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from replication.audit import Name
+from replication.analysis.results import read_replicate
+from replication.audit import Name, differences
 from tests.conftest import ROOT
 from tests.project import Project
 
@@ -74,6 +75,23 @@ def test_a_missing_replicate_is_reported(replicated: Project) -> None:
     result = audit(replicated, 1)
     assert result.returncode != 0
     assert re.search(r"metrics/replicates/\S+\.json is missing\. Run `make replicate`", result.stderr)
+
+
+def test_a_difference_is_dated_by_its_first_epoch(replicated_project: Project) -> None:
+    path = replicated_project.root / "metrics/replicates/0.01/baseline-0.json"
+    other = read_replicate(path)
+    other["validation_losses"] = [*other["validation_losses"][:2], 9.0, *other["validation_losses"][3:]]
+    assert differences(path, other) == "different (from epoch 3): validation_losses"
+
+
+def test_verify_audits_the_replicates_of_the_last_commit(replicated: Project) -> None:
+    for path in replicated.root.glob("metrics/replicates/*/*.json"):
+        path.unlink()
+    before = replicated.run("git", "status", "--porcelain").stdout
+    printed = replicated.run("python", "-m", "commands.verify", "--replicates", "1").stdout
+    assert "Not verified, since not committed: changes of metrics/replicates/" in printed and " and 3 more" in printed
+    assert "All 1 replicates are what this code computes, to the last digit." in printed
+    assert replicated.run("git", "status", "--porcelain").stdout == before
 
 
 def test_every_committed_replicate_has_its_planned_path() -> None:
