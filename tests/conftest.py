@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lenet5.support.process import set_up
+from tests import quick_start
 from tests.project import Project, computed_once, write_data_set
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # Shells let background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server of quick_start once, before the processes that share it, unless no test needs it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and config.getoption("markexpr") != "not pipeline":
+        quick_start.start()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -79,6 +79,11 @@ class Project:
         ours = {"SHELL": "/bin/sh", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
         return inherited | author | ours | changes
 
+    def quick_environment(self) -> dict[str, str]:
+        """Return the environment in which the project's programs start with their libraries loaded."""
+        variables = self.environment()
+        return variables | {"PATH": f"{quick_start.programs()}{os.pathsep}{variables['PATH']}"}
+
     def dvc(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         return self.run("dvc", *arguments, check=check, **environment)
 
@@ -127,13 +132,14 @@ class Project:
 
 
 class Command:
-    """A command in a process group of its own, as a terminal starts it."""
+    """A command in a process group of its own, as a terminal starts it. `quick` is for one that no test stops."""
 
-    def __init__(self, project: Project, *command: str) -> None:
+    def __init__(self, project: Project, *command: str, quick: bool = False) -> None:
+        variables = project.quick_environment() if quick else project.environment()
         self.output = project.root / f"output-{time.monotonic_ns()}.txt"
         with self.output.open("w") as file:
             self.process = subprocess.Popen(
-                command, cwd=project.root, env=project.environment(), stdout=file, stderr=file, start_new_session=True
+                command, cwd=project.root, env=variables, stdout=file, stderr=file, start_new_session=True
             )
 
     def states(self) -> list[str]:

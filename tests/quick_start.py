@@ -2,7 +2,8 @@
 
 Two small programs, `python` and `dvc`, come first on the path of the tests' projects. They pass arguments, environment,
 folder and open files to a server that has loaded PyTorch, DVC and the other libraries, but none of the project's
-modules. It forks a process in which the stage or command runs, and which returns its exit status.
+modules. It forks a process in which the stage or command runs, and which returns its exit status. Until then the small
+program waits; so commands that a test stops, or that get environment variables, start in the usual way.
 """
 
 import atexit
@@ -17,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 
 # Imported for the libraries that they need, and then forgotten: a process loads those of its own folder.
@@ -25,11 +25,16 @@ MODULES = [
     f"stages.{name}" for name in ("check", "evaluate", "plot", "prepare", "select", "summary", "theory", "train")
 ]
 MODULES += [f"replication.{name}" for name in ("analyse", "audit", "fingerprint", "replicate", "run", "worker")]
-MODULES += ["lenet5.classify"]
+MODULES += ["benchmarks.breakdown", "benchmarks.timing", "lenet5.classify"]
 MODULES += [f"commands.{name}" for name in ("compare", "experiments", "report", "reproduce", "verify")]
-OURS = ("commands", "lenet5", "replication", "stages", "tests")
-LIBRARIES = ["dvc.cli.parser", "dvc.repo", "dvc.repo.experiments", "dvc.repo.reproduce", "dvc.stage.cache"]
-LIBRARIES += ["dvc.render.convert", "dvc_data.index", "torch._dynamo"]
+OURS = ("benchmarks", "commands", "lenet5", "replication", "stages", "tests")
+LIBRARIES = [
+    f"dvc.{name}" for name in ("cli.parser", "data_cloud", "render.convert", "stage.cache", "utils.strictyaml")
+]
+LIBRARIES += [f"dvc.repo.{name}" for name in ("artifacts", "experiments.run", "graph", "index", "plots", "reproduce")]
+LIBRARIES += [f"dvc.repo.experiments.{name}" for name in ("executor.local", "queue.celery", "queue.tasks")]
+LIBRARIES += ["dvc_data.index", "hydra._internal.config_loader_impl", "torch._dynamo", "vl_convert"]
+FOLDER = "QUICK_START"  # the environment variable with the folder of the two programs
 # Without the packages of the environment, which take time to find: -I, -S. Other calls of `python` start as usual.
 CLIENT = """#!{python} -IS
 import sys
@@ -42,9 +47,8 @@ quick_start.os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 """
 
 
-@cache
-def programs() -> Path:
-    """Start the server of this process, and return the folder of the two programs."""
+def start() -> None:
+    """Start the server and write the two programs, for this process and those that it starts."""
     folder, root = Path(tempfile.mkdtemp()), str(Path(__file__).parents[1])
     address = folder / "socket"
     for program in ("python", "dvc"):
@@ -54,8 +58,17 @@ def programs() -> Path:
     server = subprocess.Popen([sys.executable, "-m", "tests.quick_start", str(address)], cwd=root)
     atexit.register(shutil.rmtree, folder)
     atexit.register(server.kill)
-    while not address.exists():
-        assert server.poll() is None
+    os.environ[FOLDER] = str(folder)
+
+
+def programs() -> Path:
+    """Return the folder of the two programs, as soon as the server is ready."""
+    if FOLDER not in os.environ:
+        start()
+    folder = Path(os.environ[FOLDER])
+    deadline = time.monotonic() + 300
+    while not (folder / "socket").exists():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     return folder
 
@@ -64,7 +77,8 @@ def request(address: str, module: str, arguments: list[str]) -> None:
     """Let the server run a module in this folder, with this process's environment and files, and end as it does."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
-        content = pickle.dumps((module, arguments, str(Path.cwd()), dict(os.environ)))
+        inherited = (str(Path.cwd()), dict(os.environ), os.sched_getaffinity(0))
+        content = pickle.dumps((module, arguments, inherited))
         socket.send_fds(connection, [len(content).to_bytes(8, "big")], [0, 1, 2])
         connection.sendall(content)
         status = connection.recv(1)
@@ -77,6 +91,7 @@ def serve(address: Path) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in OURS]:
         del sys.modules[name]
     sys.path.remove(str(Path.cwd()))
+    sys.executable = str(address.with_name("python"))  # what the project's programs start, starts like them
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that ended children leave no zombies
     with socket.socket(socket.AF_UNIX) as server:
         partial = address.with_suffix(".partial")
@@ -99,13 +114,14 @@ def answer(connection: socket.socket) -> None:
         content = b""
         while len(content) < int.from_bytes(size, "big"):
             content += connection.recv(1 << 16)
-        module, arguments, folder, environment = pickle.loads(content)
+        module, arguments, (folder, environment, cores) = pickle.loads(content)
         for target, file in enumerate(files):
             os.dup2(file, target)
             os.close(file)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
+        os.sched_setaffinity(0, cores)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         status = run(module, arguments)
     finally:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from replication import fingerprint
+from tests import quick_start
 from tests.conftest import ROOT
 from tests.project import Project, add_replication
 
@@ -47,11 +48,14 @@ def needs_slurm(document: Path, content: str) -> bool:
 
 
 def give_environment(project: Project) -> None:
-    """Use this Python's environment as the project's .venv, so that make does not install another."""
+    """Use this Python's environment as the project's .venv, so that make does not install another. Its programs start
+    quickly."""
     project.call_environment_ready()
-    for part in Path(sys.prefix).iterdir():
-        if not part.name.startswith("ready"):
-            (project.root / ".venv" / part.name).symlink_to(part)
+    programs = project.root / ".venv/bin"
+    programs.mkdir()
+    for program in (*quick_start.programs().glob("[!s]*"), *(Path(sys.prefix) / "bin").iterdir()):
+        if not (programs / program.name).exists():
+            (programs / program.name).symlink_to(program)
 
 
 @pytest.mark.parametrize("document", [each for each in DOCUMENTS if blocks(each)], ids=lambda path: path.name)

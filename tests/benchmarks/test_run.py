@@ -12,7 +12,7 @@ from tests.project import Project
 def test_runs_side_by_side_start_together(benchmarked: Project) -> None:
     program = "from benchmarks.run import timed_together; print(len(timed_together('native', 1.0, 2, 1)))"
     assert benchmarked.run("python", "-c", program).stdout == "2\n"
-    failed = benchmarked.run("python", "-c", program.replace("native", "peer"), check=False)
+    failed = benchmarked.run("python", "-c", program.replace("'native', 1.0, 2", "'peer', 1.0, 1"), check=False)
     assert failed.returncode == 1
     assert "peer ended before it was timed." in failed.stderr
 

@@ -77,12 +77,12 @@ def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
     site.dvc("--cd", "replication", "repro", "fingerprint")
     site.commit("half of the plan")
     worker = clone(site, "worker")
-    by_hand = Command(worker, *WORKER, "--shard", "1/2")
+    by_hand = Command(worker, *WORKER, "--shard", "1/2", quick=True)
     # The other worker is a task of the job array, which creates its own clone.
     array = {"SLURM_SUBMIT_DIR": site.root, "SLURM_ARRAY_TASK_ID": 2, "SLURM_ARRAY_TASK_MAX": 2}
     settings = (f"{name}={value}" for name, value in array.items())
     task = Project(site.root.with_name("origin.workers") / "2")
-    by_slurm = Command(site, "env", *settings, "bash", "replication/slurm.sh")
+    by_slurm = Command(site, "env", *settings, "bash", "replication/slurm.sh", quick=True)
     trained = [Project.stages_in(end(command)) for command in (by_hand, by_slurm)]
     assert [len(names) for names in trained] == [2, 2]
     assert not trained[0] & trained[1]
