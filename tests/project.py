@@ -132,7 +132,7 @@ class Project:
 
 
 class Command:
-    """A command in a process group of its own, as a terminal starts it. `quick` is for one that no test stops."""
+    """A command in a process group of its own, as a terminal starts it. One that no test interrupts can be `quick`."""
 
     def __init__(self, project: Project, *command: str, quick: bool = False) -> None:
         variables = project.quick_environment() if quick else project.environment()

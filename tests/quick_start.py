@@ -3,7 +3,8 @@
 Two small programs, `python` and `dvc`, come first on the path of the tests' projects. They pass arguments, environment,
 folder and open files to a server that has loaded PyTorch, DVC and the other libraries, but none of the project's
 modules. It forks a process in which the stage or command runs, and which returns its exit status. Until then the small
-program waits; so commands that a test stops, or that get environment variables, start in the usual way.
+program waits, and if it is killed, so is the process. Other signals do not reach it: commands that a test interrupts
+start in the usual way, as do those that get environment variables.
 """
 
 import atexit
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -118,6 +120,8 @@ def answer(connection: socket.socket) -> None:
         for target, file in enumerate(files):
             os.dup2(file, target)
             os.close(file)
+        os.setpgid(0, 0)
+        threading.Thread(target=end_with, args=(connection,), daemon=True).start()
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
@@ -127,6 +131,12 @@ def answer(connection: socket.socket) -> None:
     finally:
         connection.sendall(bytes([status]))
         os._exit(status)
+
+
+def end_with(connection: socket.socket) -> None:
+    """Kill this process, and those that it has started, as soon as the client is killed."""
+    if not connection.recv(1):
+        os.killpg(0, signal.SIGKILL)
 
 
 def run(module: str, arguments: list[str]) -> int:

@@ -1,20 +1,23 @@
 """The benchmark: what it compares, and processes that are timed together."""
 
+import sys
+
 import pytest
 
-from benchmarks.run import require_what_is_compared
+from benchmarks.run import require_what_is_compared, timed_together
 from lenet5.support.errors import UserError
 from lenet5.support.params import check_params, load_params
+from tests import quick_start
 from tests.conftest import ROOT
 from tests.project import Project
 
 
-def test_runs_side_by_side_start_together(benchmarked: Project) -> None:
-    program = "from benchmarks.run import timed_together; print(len(timed_together('native', 1.0, 2, 1)))"
-    assert benchmarked.run("python", "-c", program).stdout == "2\n"
-    failed = benchmarked.run("python", "-c", program.replace("'native', 1.0, 2", "'peer', 1.0, 1"), check=False)
-    assert failed.returncode == 1
-    assert "peer ended before it was timed." in failed.stderr
+def test_runs_side_by_side_start_together(benchmarked: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(benchmarked.root)
+    monkeypatch.setattr(sys, "executable", str(quick_start.programs() / "python"))
+    assert len(timed_together("native", 1.0, 2, 1)) == 2
+    with pytest.raises(UserError, match=r"peer ended before it was timed\."):
+        timed_together("peer", 1.0, 1, 1)
 
 
 @pytest.mark.parametrize(

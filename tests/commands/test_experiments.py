@@ -7,17 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import Project
-from tests.test_pipeline import TECHNIQUES
+from tests.project import Project, computed_once
 
+TECHNIQUES = ("baseline", "dropout", "weight_decay")
 MAKE = ("make", "--old-file=.venv/ready", "experiments")
 
 
+@pytest.fixture(scope="session")
+def fewer_techniques(computed_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The computed project without batch normalisation, committed. All tests share it: change only a copy."""
+
+    def compute(root: Path) -> None:
+        project = computed_project.copy(root)
+        project.change_params(
+            lambda params: [params["techniques"].pop(name) for name in ("batch_norm", "weight_decay")]
+        )
+        project.run("python", "-m", "commands.sync", "--yes")
+        project.dvc("repro")
+        project.commit("without batch normalisation")
+
+    return computed_once("fewer_techniques", compute, tmp_path_factory)
+
+
 @pytest.fixture
-def committed(project: Project) -> Project:
-    """The computed project with its results committed."""
-    project.commit("results")
-    return project
+def committed(fewer_techniques: Project, tmp_path: Path) -> Project:
+    return fewer_techniques.copy(tmp_path / "project")
 
 
 def experiments(project: Project) -> dict[str, str]:
@@ -77,7 +91,6 @@ def test_experiments_compare_techniques_and_change_no_file(committed: Project) -
 
     # Remove one technique and add another, without a commit.
     def change_techniques(params: dict[str, dict[str, object]]) -> None:
-        del params["techniques"]["batch_norm"]
         del params["techniques"]["weight_decay"]
         params["techniques"]["short"] = {"epochs": 2}
 

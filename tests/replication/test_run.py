@@ -98,12 +98,12 @@ def test_killed_replication_resumes_with_the_same_bytes(replicated: Project) -> 
     (replicated.root / "replication/dvc.lock").unlink()
     shutil.rmtree(replicated.root / ".dvc/cache")  # so that nothing is restored
     replicated.call_environment_ready()
-    killed = Command(replicated, "make", "replicate")
+    killed = Command(replicated, "make", "replicate", quick=True)
     while not computed(replicated):
         assert killed.running(), killed.printed()
         time.sleep(0.05)
     killed.kill()
-    orphaned = Command(replicated, "make", "replicate")
+    orphaned = Command(replicated, "make", "replicate", quick=True)
     while len(computed(replicated)) < 2:
         assert orphaned.running(), orphaned.printed()
         time.sleep(0.05)

@@ -97,7 +97,7 @@ def test_a_killed_worker_loses_at_most_its_own_replicate(site: Project) -> None:
     site.change_params(lambda params: params["train"].update(epochs=40))
     site.commit("long enough to kill it")
     worker = clone(site, "worker")
-    killed = Command(worker, *WORKER, FIRST, SECOND)
+    killed = Command(worker, *WORKER, FIRST, SECOND, quick=True)
     wait(lambda: "dropout-1: epoch 3/" in killed.printed(), killed)
     killed.kill()
 
