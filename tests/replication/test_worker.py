@@ -115,7 +115,7 @@ def test_two_workers_can_compute_the_same_name_at_once(site: Project) -> None:
     early = Command(workers[0], *WORKER, FIRST)
     wait(lambda: "Running stage" in early.printed(), early)
     os.killpg(early.process.pid, signal.SIGSTOP)
-    late = Command(workers[1], *WORKER, FIRST)
+    late = Command(workers[1], *WORKER, FIRST, quick=True)
     try:
         wait(lambda: "Running stage" in late.printed(), late)
     finally:
