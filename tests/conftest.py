@@ -24,8 +24,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server of quick_start once, before the processes that share it, unless no test needs it."""
-    if "PYTEST_XDIST_WORKER" not in os.environ and config.getoption("markexpr") != "not pipeline":
+    """Start the server of quick_start before the processes that share it, unless no test needs it. Without such
+    processes, the first test that needs it starts it."""
+    if config.getoption("numprocesses", None) and config.getoption("markexpr") != "not pipeline":
         quick_start.start()
 
 

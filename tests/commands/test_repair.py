@@ -133,7 +133,7 @@ def test_dvc_at_work_is_named_and_waited_for(computed: Project) -> None:
     code.write_text("from pathlib import Path\n" + code.read_text() + hold)
     other = Command(computed, "dvc", "repro", "prepare")
     wait_for("Running stage 'prepare'", other)
-    waiting = Command(computed, "make", "reproduce")
+    waiting = Command(computed, "make", "reproduce", quick=True)
     wait_for(f"Waiting for another DVC to end: (PID {other.process.pid}): ", waiting)
     (computed.root / ".checkpoints/end").touch()
     assert waiting.process.wait(timeout=120) == 0, waiting.printed()
