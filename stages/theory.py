@@ -70,7 +70,8 @@ def compare(name: str, compared: str, computed: Tensor, reference: Tensor, expec
     """Return a check of two tensors, which are equal if their difference is at most TOLERANCE."""
     largest = difference(computed, reference)
     if largest <= TOLERANCE:
-        return Check(name, compared, f"at most {TOLERANCE}", "equal", expected)
+        within = f"at most {TOLERANCE}" if computed.is_floating_point() else "0"
+        return Check(name, compared, within, "equal", expected)
     return Check(name, compared, f"{largest:.3g}", "different", expected)
 
 

@@ -36,6 +36,7 @@ def test_compare_tolerates_rounding_and_nothing_larger() -> None:
     assert (different.result, different.max_difference) == ("different", "1e-09")
     assert equal.holds
     assert not different.holds
+    assert theory.compare("", "", torch.tensor([4]), torch.tensor([4])).max_difference == "0"  # counts are exact
 
 
 @pytest.mark.parametrize(
