@@ -156,7 +156,8 @@ def test_the_tables_are_those_that_the_pipelines_wrote() -> None:
     assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "models/README.md").read_text()
     theory = (ROOT / "docs/theory.md").read_text()
     for check in metrics("theory")["checks"]:
-        assert f"| {check['statement']} | {check['computed']} |" in theory
+        cells = (check[key] for key in ("name", "compared", "max_difference", "result"))
+        assert f"\n| {' | '.join(cells)} |\n" in theory
     design = words("docs/design.md")
     for row in metrics("summary")["techniques"]:
         assert f"{row['parameters']:,} parameters" in design or f"{row['parameters']:,} with" in design
