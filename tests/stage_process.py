@@ -17,7 +17,9 @@ from lenet5.support.errors import UserError
 from stages import check, evaluate, plot, prepare, select, summary, theory, train  # noqa: F401
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.stage_process"])
+# The last three define what is called `before` a stage.
+PRELOADED = ["tests.stage_process", "tests.test_changes", "tests.test_faults", "tests.test_resume"]
+processes.set_forkserver_preload(PRELOADED)
 
 
 @dataclass(frozen=True)

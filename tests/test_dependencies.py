@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ def watch(event, arguments):
         if not path.startswith(("..", "/")) and os.path.isfile(path):
             opened.add(path)
 sys.addaudithook(watch)
+sys.dont_write_bytecode = True
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 print("\\n" + json.dumps({"opened": sorted(opened)}))
@@ -55,7 +55,8 @@ def written(stage: dict[str, Any]) -> set[str]:
 def files_read(stage: dict[str, Any], project: Project) -> set[str]:
     """Run the stage, and return the project's files that it reads. Empty files are left out: they hold nothing."""
     _python, _m, *command = stage["cmd"].removeprefix("exec ").split()
-    output = project.run(sys.executable, "-B", "-c", WATCH, *command, PYTHONDONTWRITEBYTECODE="1").stdout
+    (project.root / "stages/watch.py").write_text(WATCH)
+    output = project.run("python", "-m", "stages.watch", *command).stdout
     opened = {path.replace("__pycache__/", "") for path in json.loads(output.splitlines()[-1])["opened"]}
     opened = {re.sub(r"\.cpython-\d+\.pyc$", ".py", path) for path in opened} - written(stage)
     return {path for path in opened if not path.startswith(NOT_RESULTS) and (project.root / path).stat().st_size}

@@ -126,11 +126,11 @@ def test_an_interrupted_experiment_in_a_copy_resumes(project: Project) -> None:
         running.interrupt()
 
 
-def after_some_epochs(project: Project, *command: str) -> Command:
+def after_some_epochs(project: Project, *command: str, quick: bool = False) -> Command:
     """Start the command, and return it when it has trained for a few more epochs."""
     log = project.root / "logs/dropout.log"
     before = len(log.read_text().splitlines()) if log.exists() else 0
-    started = Command(project, *command)
+    started = Command(project, *command, quick=quick)
     while not log.exists() or len(log.read_text().splitlines()) < before + 4:
         assert started.running(), started.printed()
         time.sleep(0.01)
