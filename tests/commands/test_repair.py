@@ -101,7 +101,7 @@ def test_a_damaged_object_of_the_cache_is_not_believed(computed: Project) -> Non
     damage(b"")
     assert "was damaged; deleted it." in reproduce(computed)
     assert computed.files(*RESULTS) == before
-    damage(flipped)
+    damage(bytes(flipped))
     computed.dvc("repro", "train@dropout")
     failed = computed.run("python", "-m", "stages.evaluate", "dropout", check=False)
     assert re.search("models/dropout.pt is damaged .* Delete it, run `python -m commands.repair`", failed.stderr)
