@@ -21,6 +21,7 @@ from replication.analysis.comparison import (
     across_rates,
     against_baseline,
     baseline_first,
+    new_images_intervals,
     preferred_rates,
     training_images,
     without_seed,
@@ -42,6 +43,8 @@ def analyse(
     counted = what_is_counted(exercise)
     for rate, techniques in replicates.items():
         compared = against_baseline(techniques, plan.equivalence_points)
+        for technique, interval in new_images_intervals(techniques).items():
+            compared[technique]["interval_new_images"] = interval
         images = training_images(techniques)
         for technique, ours in techniques.items():
             row: dict[str, Any] = {"learning_rate": rate, "technique": technique, "failures": ours.failures}

@@ -52,17 +52,18 @@ def correct_p_values(results: list[dict[str, Any]]) -> None:
         result["sign_flip_p_holm"] = float(p_value)
 
 
+def common_seeds(replicates: Techniques) -> dict[str, list[int]]:
+    """Return, for each technique but the baseline, the seeds with which neither run diverged, if there are two."""
+    baseline = replicates[BASELINE].by_seed
+    common = {name: [seed for seed in baseline if seed in ours.by_seed] for name, ours in replicates.items()}
+    return {name: seeds for name, seeds in common.items() if name != BASELINE and len(seeds) > 1}
+
+
 def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[str, Any]]:
     """Return the comparison of each technique with the baseline, paired by seed, where neither run diverged."""
     baseline = replicates[BASELINE]
-    common = {
-        technique: [seed for seed in baseline.by_seed if seed in ours.by_seed]
-        for technique, ours in replicates.items()
-        if technique != BASELINE
-    }
-    common = {technique: seeds for technique, seeds in common.items() if len(seeds) > 1}
     results: dict[str, dict[str, Any]] = {}
-    for technique, seeds in common.items():
+    for technique, seeds in common_seeds(replicates).items():
         ours = replicates[technique]
         pairs = {name: (ours.values(of, seeds), baseline.values(of, seeds)) for name, of in OUTCOMES.items()}
         results[technique] = compare(*pairs[PRIMARY], margin)
@@ -73,15 +74,19 @@ def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[st
             differences = np.subtract(*pairs[name])
             results[technique][name] = {**mean_with_interval(differences), "seeds_lower": int((differences < 0).sum())}
     correct_p_values(list(results.values()))
-    by_image = {
-        technique: replicates[technique].correct(seeds).astype(np.int8) - baseline.correct(seeds)
-        for technique, seeds in common.items()
-    }
-    crossed = crossed_intervals(by_image) if by_image else {}
-    for technique, result in results.items():
-        result["interval_new_images"] = [100 * bound for bound in crossed[technique]]
+    for result in results.values():
         result["verdict"] = verdict(result["sign_flip_p_holm"], result["difference"], result["equivalence_p"])
     return results
+
+
+def new_images_intervals(replicates: Techniques) -> dict[str, list[float]]:
+    """Return the interval in points of each difference from the baseline over new seeds and new test images."""
+    by_image = {
+        technique: replicates[technique].correct(seeds).astype(np.int8) - replicates[BASELINE].correct(seeds)
+        for technique, seeds in common_seeds(replicates).items()
+    }
+    intervals = crossed_intervals(by_image) if by_image else {}
+    return {technique: [100 * bound for bound in bounds] for technique, bounds in intervals.items()}
 
 
 def mean_with_interval(differences: Values) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The accuracies of the exercise: what they count, and where they lie among ours when ours are counted the same way."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -59,10 +60,11 @@ def percentile(right: int, total: int, start: int, correct: NDArray[np.int64], i
 
 def expected_range(total: int, start: int, correct: NDArray[np.int64], images: int) -> list[float]:
     """Return the range in percent in which 95 % of the accuracies lie that the counter shows of networks like ours."""
-    numbers = np.arange(total - start + 1)
-    below = stats.hypergeom(images, correct[:, None], total - start).pmf(numbers).mean(axis=0).cumsum()
+    shown = stats.hypergeom(images, correct, total - start)
     tail = (1 - CONFIDENCE) / 2
-    return [100 * (start + int(number)) / total for number in np.searchsorted(below, [tail, 1 - tail])]
+    numbers = range(total - start + 1)
+    bounds = [bisect_left(numbers, p, key=lambda right: float(np.mean(shown.cdf(right)))) for p in (tail, 1 - tail)]
+    return [100 * (start + right) / total for right in bounds]
 
 
 def compare_with_exercise(
