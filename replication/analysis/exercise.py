@@ -20,7 +20,7 @@ BATCH = 64
 PER_BATCH = 10
 # Ten counters that start at 0, 1, ..., 9 instead of at zero.
 START = sum(range(10))
-LARGEST = 10**6  # Fractions with denominators up to this differ in more digits than a float has.
+LARGEST = 10**6  # Fractions with denominators up to this differ by far more than the rounding of a float.
 
 Counted = dict[str, dict[str, int]]
 
