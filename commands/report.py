@@ -122,8 +122,9 @@ def replicates() -> str:
     curves = "Validation loss of each technique over the epochs: the median over the seeds, and a band to the extremes."
     return "\n".join(
         [
-            "<p>Each row summarises runs with different seeds. “New images too” covers other test images as well as "
-            "other seeds; “better run” is the probability that a run of the technique beats one of the baseline.</p>",
+            "<p>Each row summarises runs with different seeds, from the same images. “New test images” covers other "
+            "test images as well, “new training set” other training images; “better run” is the probability that a "
+            "run of the technique beats one of the baseline.</p>",
             table(METRICS / "replication.md", REPLICATE),
             image(REPLICATION / "accuracy.png", accuracy, REPLICATE),
             image(REPLICATION / "curves.png", curves, REPLICATE),

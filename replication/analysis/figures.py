@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 
 def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figure:
     """Return the test accuracy of every replicate as a dot, next to the mean with its 95 % interval, and the accuracy
-    that the exercise reports, with its 95 % interval over test images."""
+    that the exercise reports, with the range of what its counter would show of the replicates."""
     techniques = list(next(iter(replicates.values())))
     figure = Figure(figsize=(WIDTH, 1.3 + 1.05 * len(techniques)), layout="constrained")
     panels = figure.subplots(1, len(replicates), sharex=True, sharey=True, squeeze=False)[0]
@@ -31,8 +31,9 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
             _dots(axis, values, place + 0.12, style)
             _interval(axis, row["test_accuracy"]["mean"], row["test_accuracy"]["interval"], place - 0.16, style)
             if reported := row.get("exercise"):
-                axis.plot(reported["interval"], [place + 0.36] * 2, color="0.2", linewidth=1)
-                axis.plot(reported["test_accuracy"], place + 0.36, "x", color="0.2", markersize=8, markeredgewidth=2)
+                if "range" in reported["test"]:
+                    axis.plot(reported["test"]["range"], [place + 0.36] * 2, color=style["color"], linewidth=1)
+                axis.plot(reported["test"]["accuracy"], place + 0.36, "x", color="0.2", markersize=8, markeredgewidth=2)
         axis.set_title(f"learning rate {rate}")
         axis.set_xlabel("test accuracy, %")
         axis.margins(x=0.17)
@@ -41,14 +42,16 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
     panels[0].set_ylim(len(techniques) - 0.4, -0.5)
     panels[0].plot([], [], "o", color="0.4", alpha=0.7, label="replicate")
     panels[0].errorbar([], [], xerr=[], color="0.1", marker="o", capsize=4, label="mean, 95 % interval")
-    panels[0].plot([], [], "x-", color="0.2", linewidth=1, markersize=8, label="exercise, 95 % interval")
-    figure.legend(loc="outside upper center", ncols=3)
+    panels[0].plot([], [], color="0.4", linewidth=1, label="95 % of ours, counted as in the exercise")
+    panels[0].plot([], [], "x", color="0.2", markersize=8, markeredgewidth=2, label="exercise")
+    figure.legend(loc="outside upper center", ncols=4)
     return figure
 
 
 def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, margin: float) -> Figure:
     """Return the differences from the baseline with the same seed: a dot per seed, and the mean with its intervals for
-    this test set (thick) and for new images too (thin). The band is what the plan counts as no difference."""
+    the same images (thick), new test images (thin) and a new training set (dotted). The band is what the plan counts
+    as no difference."""
     compared = [name for name in next(iter(replicates.values())) if any(_of(rows, name))]
     figure = Figure(figsize=(WIDTH, 1.5 + 0.75 * len(compared)), layout="constrained")
     panels = figure.subplots(1, len(replicates), sharex=True, sharey=True, squeeze=False)[0]
@@ -66,6 +69,7 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
             values = ours.values(_percent, seeds) - baseline.values(_percent, seeds)
             _dots(axis, values, place + 0.18, style)
             axis.plot(result["interval_new_images"], [place - 0.12] * 2, color=style["color"], linewidth=1)
+            axis.plot(result["interval_new_training"], [place - 0.01] * 2, ":", color=style["color"], linewidth=1.5)
             _interval(axis, result["difference"], result["interval"], place - 0.12, style)
             axis.annotate(
                 f"{result['difference']:+.2f}, {result['verdict']}",
@@ -80,9 +84,10 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
     panels[0].set_yticks(range(len(compared)), [label(name) for name in compared])
     panels[0].set_ylim(len(compared) - 0.5, -0.6)
     panels[0].plot([], [], "o", color="0.4", alpha=0.7, label="pair with the same seed")
-    panels[0].plot([], [], color="0.1", linewidth=4, label="95 %, this test set")
-    panels[0].plot([], [], color="0.1", linewidth=1, label="95 %, new images too")
-    figure.legend(loc="outside upper center", ncols=3)
+    panels[0].plot([], [], color="0.1", linewidth=4, label="95 %, same images")
+    panels[0].plot([], [], color="0.1", linewidth=1, label="95 %, new test images")
+    panels[0].plot([], [], ":", color="0.1", linewidth=1.5, label="95 %, new training set")
+    figure.legend(loc="outside upper center", ncols=4)
     return figure
 
 

@@ -7,19 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lenet5.report.tables import markdown
 from lenet5.support.params import load_params
-from replication.analyse import (
-    HEADER,
+from replication.analyse import analyse, beyond_rows
+from replication.analysis import figures, tables
+from replication.analysis.comparison import (
+    across_rates,
     against_baseline,
-    analyse,
-    cells,
-    flat,
-    overview,
+    baseline_first,
+    new_images_intervals,
     preferred_rates,
     verdict,
+    without_seed,
 )
-from replication.analysis import figures
 from replication.analysis.results import Replicates, load_plan, packed, read_replicates
 from tests.conftest import ROOT
 
@@ -52,7 +51,7 @@ def test_a_comparison_uses_the_seeds_that_both_have() -> None:
     assert result["n"] == 2
     assert result["difference"] == 25
     assert result["interval"] == [25, 25]
-    low, high = result["interval_new_images"]
+    low, high = new_images_intervals({"baseline": baseline, "other": ours})["other"]
     assert low <= 25 <= high
 
 
@@ -75,9 +74,9 @@ def test_a_technique_that_diverged_has_only_its_failures() -> None:
     rows = analyse(found, load_plan(ROOT / "replication/params.yaml"), {})
     expected = {"learning_rate": 0.01, "technique": "other", "failures": 3, "against_baseline": None}
     assert rows[1] == expected
-    assert cells(rows[1]) == ["other", "0.01", "3 diverged"] + [""] * 9
-    assert len(cells(rows[0])) == len(cells(rows[1])) == len(HEADER)
-    assert overview(rows).splitlines()[3].split() == ["|", "other", "|", "diverged", "|", "|"]
+    assert tables.cells(rows[1]) == ["other", "0.01", "3 diverged"] + [""] * 9
+    assert len(tables.cells(rows[0])) == len(tables.cells(rows[1])) == len(tables.HEADER)
+    assert tables.overview(rows).splitlines()[3].split() == ["|", "other", "|", "diverged", "|", "|"]
 
 
 def test_a_technique_is_described_from_two_seeds_on() -> None:
@@ -87,11 +86,34 @@ def test_a_technique_is_described_from_two_seeds_on() -> None:
     assert "test_accuracy" not in rows[1]
 
 
-def test_the_exercise_is_shown_at_its_own_learning_rate_only() -> None:
-    plan = load_plan(ROOT / "replication/params.yaml")
-    found = {rate: {"baseline": replicates([[True, False]] * 2)} for rate in (0.001, 0.01, 0.1)}
-    rows = analyse(found, plan, load_params(ROOT / "params.yaml").exercise)
-    assert [row["learning_rate"] for row in rows if "exercise" in row] == [plan.learning_rate]
+def test_the_lower_rate_is_compared_with_each_technique() -> None:
+    found = {
+        0.1: {"baseline": with_differences(0, 0, 4), "other": with_differences(1, 3, 5), "one": with_differences(9)},
+        0.01: {"baseline": with_differences(5, 7), "other": with_differences(8, 12), "one": with_differences(9, 9)},
+    }
+    results = across_rates(found)
+    assert results.keys() == {"other"}  # the only one with two seeds at both rates
+    other = results["other"]
+    assert other["n"] == 2
+    # Seed 0: 8 - 5 at the lower rate, 1 - 0 at the higher one. Seed 1: 12 - 7 and 3 - 0.
+    assert other["interaction"]["difference"] == pytest.approx(2)
+    assert other["interaction"]["sign_flip_p"] == other["interaction"]["sign_flip_p_holm"] == 0.5
+    assert other["baseline_gain"]["difference"] == pytest.approx(6)  # 5 and 7
+    assert other["gain_minus_difference"]["difference"] == pytest.approx(2)  # 5 - 3 and 7 - 5
+    assert other["gain_minus_difference"]["interval"] == pytest.approx([2, 2])
+
+
+def test_the_baseline_is_first_where_no_other_is_ahead() -> None:
+    found = {"baseline": with_differences(2, 4), "a": with_differences(1, 3), "b": with_differences(2, 5)}
+    assert baseline_first(found, ["a", "b"]) == (1 / 2 * 1 / 2 + 1 * 1 / 2) / 2
+    assert baseline_first(found, []) is None
+
+
+def test_a_verdict_without_a_seed_uses_the_other_seeds_only() -> None:
+    found = {"baseline": BASELINE, "other": with_differences(-50, *range(1, 9))}
+    result = against_baseline(without_seed(0, found), margin=0.2)["other"]
+    assert (result["n"], result["difference"], result["verdict"]) == (8, pytest.approx(4.5), "helps")
+    assert against_baseline(found, margin=0.2)["other"]["verdict"] == "open"
 
 
 def test_a_pair_prefers_the_rate_of_its_lowest_validation_loss() -> None:
@@ -135,19 +157,23 @@ def test_the_committed_analysis_is_that_of_the_replicates(monkeypatch: pytest.Mo
     plan = load_plan()
     found = read_replicates(plan)
     assert COMMITTED["plan"] == plan.model_dump()
-    assert COMMITTED["preferred_by_validation"] == preferred_rates(found)
-    rows = analyse(found, plan, load_params().exercise)
+    exercise = load_params().exercise
+    rows = analyse(found, plan, exercise)
+    beyond = beyond_rows(found, plan, exercise, rows)
+    assert COMMITTED.keys() == {"plan", "results", *beyond}
+    assert dict(tables.flat(beyond)) == pytest.approx(dict(tables.flat({key: COMMITTED[key] for key in beyond})))
     for row, committed in zip(rows, COMMITTED["results"], strict=True):
         assert row.keys() == committed.keys()
-        assert dict(flat(row)) == pytest.approx(dict(flat(committed)), abs=1e-5)
+        assert dict(tables.flat(row)) == pytest.approx(dict(tables.flat(committed)), abs=1e-9)
     for name, image in figures.draw(found, COMMITTED["results"], plan).items():
         assert image == (ROOT / f"metrics/replication/{name}.png").read_bytes(), name
 
 
 def test_the_committed_tables_show_the_committed_analysis() -> None:
     rows = COMMITTED["results"]
-    assert (ROOT / "metrics/replication.md").read_text() == markdown(HEADER, [cells(row) for row in rows])
-    assert (ROOT / "metrics/replication/overview.md").read_text() == overview(rows)
+    assert (ROOT / "metrics/replication.md").read_text() == tables.full(rows)
+    assert (ROOT / "metrics/replication/overview.md").read_text() == tables.overview(rows)
+    assert (ROOT / "metrics/replication/exercise.md").read_text() == tables.exercise(rows)
     table = pd.read_csv(ROOT / "metrics/replication.csv")
     for (_, line), row in zip(table.iterrows(), rows, strict=True):
-        assert line.dropna().to_dict() == pytest.approx(dict(flat(row)), abs=1e-4)  # six digits
+        assert line.dropna().to_dict() == pytest.approx(dict(tables.flat(row)), abs=1e-4)  # six digits

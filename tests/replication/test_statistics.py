@@ -13,8 +13,12 @@ from replication.analysis.statistics import (
     describe,
     effect_size,
     equivalence_p,
+    interval,
+    new_training_interval,
     probability_of_improvement,
+    share_first,
     sign_flip_p,
+    t_interval,
 )
 
 # Darwin's maize: cross-fertilised minus self-fertilised plants, in eighths of an inch (Fisher, The Design of
@@ -40,8 +44,8 @@ def test_describe_gives_values_computed_by_hand() -> None:
         "interval": pytest.approx([3 - 3.182446 * 2.160247 / 2, 3 + 3.182446 * 2.160247 / 2], abs=1e-5),
         "standard_deviation": pytest.approx((14 / 3) ** 0.5),
         "median": 2.5,
-        "worst": 1.0,
-        "best": 6.0,
+        "lowest": 1.0,
+        "highest": 6.0,
     }
 
 
@@ -92,6 +96,34 @@ def test_the_bca_interval_follows_efrons_formula() -> None:
     assert bca_interval(np.array([0.5, 0.5, 0.5])) == [0.5, 0.5]
 
 
+def test_ten_seeds_get_students_interval_and_thirty_bca() -> None:
+    values = np.random.default_rng(0).normal(1, 1, 30)
+    assert interval(values) == bca_interval(values) != t_interval(values)
+    assert interval(values[:29]) == t_interval(values[:29]) != bca_interval(values[:29])
+    assert interval(np.full(3, 0.5)) == [0.5, 0.5]
+
+
+def test_with_ten_seeds_student_covers_95_and_bca_90_percent() -> None:
+    samples = np.random.default_rng(0).normal(size=(600, 10))
+    covered = np.array([[low < 0 < high for low, high in (t_interval(x), bca_interval(x))] for x in samples])
+    student, bca = covered.mean(axis=0)  # standard errors: 0.9 and 1.2 points
+    assert student == pytest.approx(0.95, abs=0.02)
+    assert bca == pytest.approx(0.90, abs=0.02)
+
+
+def test_a_new_training_set_widens_the_interval_as_published() -> None:
+    values = np.array([1.0, 2.0, 3.0, 6.0])  # mean 3, variance 14/3; Student's 97.5 % point with 3 degrees: 3.182446
+    reach = 3.182446 * (14 / 3 * (1 / 4 + 1 / 5)) ** 0.5
+    assert new_training_interval(values, 10 / 50) == pytest.approx([3 - reach, 3 + reach], abs=1e-5)
+    assert new_training_interval(values, 0) == pytest.approx(t_interval(values))
+
+
+def test_a_share_of_first_places_counts_draws_without_a_larger() -> None:
+    # 3 is behind 4 in half of the draws; 1 is ahead only of 0, and level with 1.
+    assert share_first(np.array([3.0, 1.0]), [np.array([2.0, 4.0]), np.array([0.0, 1.0])]) == (0.5 * 1 + 0 * 1) / 2
+    assert share_first(np.array([1.0]), [np.array([0.0, 1.0, 2.0])]) == pytest.approx(2 / 3)
+
+
 def test_effect_size_is_the_mean_in_standard_deviations() -> None:
     assert effect_size(np.array([1.0, 3.0])) == pytest.approx(2 / 2**0.5)
     assert effect_size(np.array([1.0, 1.0])) is None
@@ -127,6 +159,15 @@ def test_equal_images_leave_only_the_uncertainty_over_seeds() -> None:
     interval = crossed_intervals({"same": np.tile(seeds[:, None], (1, 50))})["same"]
     # The number of ones among 8 draws is binomial.
     assert interval == pytest.approx(stats.binom(8, 0.5).ppf([0.025, 0.975]) / 8)
+
+
+def test_crossed_intervals_are_exact_sums_divided_once() -> None:
+    seeds, images = 3, 700  # products of shares, instead of counts, would be rounded
+    matrix = np.random.default_rng(0).integers(-1, 2, (seeds, images)).astype(np.int8)
+    for bound in crossed_intervals({"any": matrix})["any"]:
+        # Of 9,999 means, the percentiles lie at places 249.95 and 9,748.05: a twentieth of the way from one to another.
+        steps = bound * seeds * images * 20
+        assert steps == pytest.approx(round(steps), abs=1e-9)
 
 
 def test_equally_extreme_patterns_count_whatever_their_rounding() -> None:
