@@ -4,7 +4,6 @@ from lenet5.support.process import Inputs, set_up
 
 set_up()
 
-from collections.abc import Iterable
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +15,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, Per
 from lenet5.data.dataset import Split, load_class_names, load_split
 from lenet5.report.figures import STYLE, WIDTH, label, png, styles
 from lenet5.support.files import Fields, damaged, number, read_csv, read_json, write_atomically
-from lenet5.support.params import CLASS_NAMES, load_params
+from lenet5.support.params import CLASS_NAMES
 from lenet5.support.paths import CURVES, METRICS, PREDICTIONS, PREPARED
 
 SUMMARY = METRICS / "summary.json"
@@ -42,12 +41,11 @@ ROW: Fields = {
 PREDICTED: Fields = {"image": int, "label": class_number, "predicted": class_number, "probability": number}
 
 
-def read_summary(techniques: Iterable[str]) -> Summary:
-    """Return the summary's row of each of these techniques. Raises UserError if one is missing or damaged."""
+def read_summary() -> Summary:
+    """Return the summary's row of each technique. Raises UserError if it is missing or damaged."""
 
     def rows(value: Any) -> Summary:
-        found = {row["technique"]: row for row in value}
-        return {name: {key: convert(found[name][key]) for key, convert in ROW.items()} for name in techniques}
+        return {str(row["technique"]): {key: convert(row[key]) for key, convert in ROW.items()} for row in value}
 
     content: Summary = read_json(SUMMARY, {"techniques": rows})["techniques"]
     return content
@@ -182,9 +180,9 @@ def gallery(
 
 
 def main() -> None:
-    inputs = Inputs(lambda: list(load_params().techniques), CURVES, SUMMARY, PREDICTIONS, PREPARED)
+    inputs = Inputs(lambda: None, CURVES, SUMMARY, PREDICTIONS, PREPARED)
     test, class_names = load_split("test"), load_class_names()
-    summary = read_summary(inputs.parameters)
+    summary = read_summary()
     chosen = {name: row["chosen_epoch"] for name, row in summary.items()}
     curves = {name: read_curve(name, epoch) for name, epoch in chosen.items()}
     predictions = {name: read_predictions(name, test) for name in summary}

@@ -26,7 +26,7 @@ READ = {
     "train dropout": (["data/prepared/test.pt"], ("dropout: 0.2", "dropout: two")),
     "evaluate dropout": (["data/prepared/test.pt", "models/dropout.pt"], None),
     "summary": (["metrics/evaluation/dropout.json", "metrics/predictions/dropout.csv"], ("test: 88", "test: 98")),
-    "plot": (["data/prepared/test.pt", "metrics/summary.json"], ("  dropout:\n", "  other:\n")),
+    "plot": (["data/prepared/test.pt", "metrics/summary.json"], None),
     "select": (["metrics/evaluation/baseline.json"], ("selected: baseline", "selected: dropout")),
     "theory": ([], None),
 }
