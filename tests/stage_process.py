@@ -1,5 +1,6 @@
 """Stages in processes that start with torch loaded, so that dozens of runs do not each spend seconds on imports."""
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -39,7 +40,8 @@ def start(
 ) -> BaseProcess:
     """Start `python -m stages.<stage> <arguments>` in `root`. `before`, called first, must be picklable."""
     process = processes.Process(target=_run, args=(root, stage, arguments, before, environment or {}))
-    process.start()
+    with contextlib.chdir(Path(__file__).parents[1]):  # where the server, which the first call starts, finds `tests`
+        process.start()
     return process
 
 

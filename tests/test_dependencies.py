@@ -55,9 +55,11 @@ def written(stage: dict[str, Any]) -> set[str]:
 def files_read(stage: dict[str, Any], project: Project) -> set[str]:
     """Run the stage, and return the project's files that it reads. Empty files are left out: they hold nothing."""
     _python, _m, *command = stage["cmd"].removeprefix("exec ").split()
-    (project.root / "stages/watch.py").write_text(WATCH)
+    watch = project.root / "stages/watch.py"
+    watch.write_text(WATCH)
     output = project.run("python", "-m", "stages.watch", *command).stdout
     opened = {path.replace("__pycache__/", "") for path in json.loads(output.splitlines()[-1])["opened"]}
+    opened -= {str(watch.relative_to(project.root))}
     opened = {re.sub(r"\.cpython-\d+\.pyc$", ".py", path) for path in opened} - written(stage)
     return {path for path in opened if not path.startswith(NOT_RESULTS) and (project.root / path).stat().st_size}
 

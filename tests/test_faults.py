@@ -432,7 +432,7 @@ DAMAGED_RESULTS: dict[str, tuple[str, Callable[[bytes], bytes], tuple[str, ...]]
     "an evaluation without classes": (EVALUATION, lambda content: content.replace(b'"test_accuracy_by_class": [',
         b'"test_accuracy_by_class": [], "x": ['), ("summary",)),
     "half of the summary": (SUMMARY, lambda content: content[: len(content) // 2], ("plot",)),
-    "a summary without a technique": (SUMMARY, lambda content: content.replace(b'"dropout"', b'"drop"'), ("plot",)),
+    "a summary without a name": (SUMMARY, lambda content: content.replace(b'"technique"', b'"name"', 1), ("plot",)),
     "empty predictions": (PREDICTED, lambda _: b"", ("summary", "plot")),
     "half of the predictions": (PREDICTED, lambda content: content[: len(content) // 2], ("summary", "plot")),
     "predictions without the last row": (PREDICTED, lambda content: b"\n".join([*content.split(b"\n")[:-2], b""]),

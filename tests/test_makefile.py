@@ -137,7 +137,7 @@ def test_a_zip_download_works_after_what_make_says(project: Project) -> None:
     assert command
     project.run("git", "init")
     commit = command[0].removeprefix("git init && ")
-    assert f"or run: {commit}\n" in project.run("make", "plots", check=False).stderr
+    assert f"or run: {commit}\n" in project.run("make", "report", check=False).stderr
     project.run("sh", "-c", commit)
     project.run("make", "reproduce")
     assert project.run("git", "status", "--porcelain").stdout == ""
@@ -150,7 +150,7 @@ def test_a_subfolder_of_a_shallow_clone_is_a_project(project: Project, tmp_path:
     shutil.rmtree(project.root / ".git")
     study = Project(project.root.rename(whole.root / "study"))
     study.call_environment_ready()
-    printed = study.run("make", "plots", check=False).stderr
+    printed = study.run("make", "report", check=False).stderr
     assert f"git commit --message study (no git init if it is to be part of {whole.root})" in printed
     study.run("sh", "-c", "git add --all && git commit --message study")
     study.run("make", "reproduce")
