@@ -187,7 +187,7 @@ def test_the_readmes_answers_are_those_of_the_analysis() -> None:
     pairs = f"than at 0.01 in {preferred['0.001']} of {sum(preferred.values())} pairs of technique and seed"
     assert pairs in readme and pairs in words("docs/results.md")
     helped = [rows[name, 0.001]["difference"] for name, rate in verdicts if rate == 0.001]
-    assert f"All three techniques help, by {min(helped):.1f} to {max(helped):.1f} points" in readme
+    assert f"all three techniques help, by {min(helped):.1f} to {max(helped):.1f} points" in readme
     summary = {row["technique"]: row for row in metrics("summary")["techniques"]}
     p_values = {f"{summary[name]['mcnemar_p_holm']:.3f}" for name in ("dropout", "weight_decay")}
     assert f"Holm-corrected p = {p_values.pop()} for both" in readme and not p_values
