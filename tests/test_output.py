@@ -1,6 +1,8 @@
-"""Standard streams that are closed, full or no longer read: no traceback, and no result is damaged."""
+"""Standard streams that are closed, full or no longer read, and a user without a home: no traceback, no result damaged."""
 
 import sys
+
+import pytest
 
 from tests.project import Project
 
@@ -23,3 +25,12 @@ def test_a_program_works_without_its_standard_streams(project: Project) -> None:
     ends("commands.repair >/dev/full", 1, FULL)
     ends("stages.summary >/dev/full", 1, FULL)
     ends("stages.summary | { exec <&-; sleep 3; }", 128 + 13)  # SIGPIPE
+
+
+def test_a_user_without_a_home_can_run_the_commands(project: Project) -> None:
+    user = ("unshare", "--user", "--map-user=12345", "env", "--unset=HOME", "--unset=USER", "--unset=LOGNAME")
+    if project.run(*user, "true", check=False).returncode != 0:
+        pytest.skip("this system does not allow user namespaces")
+    # It calls `dvc`, which would crash.
+    project.run(*user, sys.executable, "-m", "commands.report")
+    assert "Reliability" in project.read("report.html").decode()
