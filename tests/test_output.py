@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or no longer read, and a user without a home: no traceback, no result damaged."""
+"""Standard streams that are closed, full or no longer read, and a user without a home: no traceback, no damage."""
 
 import sys
 
