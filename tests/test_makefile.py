@@ -113,7 +113,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$@" """,
 
 def test_a_users_settings_of_python_and_shell_stop_nothing(project: Project) -> None:
     project.call_environment_ready()
-    project.change_params(lambda params: params["exercise"]["dropout"].update(test=50.0))
+    project.change_params(lambda params: params.update(techniques={"baseline": {}}))
     settings = {"PYTHONSAFEPATH": "1", "PYTHONOPTIMIZE": "2", "PYTHONWARNINGS": "error", "SHELL": "/usr/sbin/nologin"}
     settings["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     printed = project.run("make", "reproduce", check=True, **settings).stdout

@@ -33,4 +33,4 @@ def test_a_user_without_a_home_can_run_the_commands(project: Project) -> None:
         pytest.skip("this system does not allow user namespaces")
     # It calls `dvc`, which would crash.
     project.run(*user, sys.executable, "-m", "commands.report")
-    assert "Reliability" in project.read("report.html").decode()
+    assert "Calibration" in project.read("report.html").decode()

@@ -139,6 +139,7 @@ def after_some_epochs(project: Project, *command: str, quick: bool = False) -> C
 
 def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tmp_path: Path) -> None:
     epochs = 600  # takes some seconds, so that the command is still running when it is stopped
+    project.change_params(lambda params: params.update(techniques={"baseline": {}, "dropout": {"dropout": 0.2}}))
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=epochs))
     reference = untrained(project, tmp_path / "reference", "dropout")
     assert stage_process.run(reference.root, "train", "dropout").status == 0
