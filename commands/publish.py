@@ -30,10 +30,14 @@ PROJECT = Path("pyproject.toml")
 VERSION = re.compile(r"\d+\.\d+\.\d+")  # as DVC reads it
 
 
+def outs_of(stage: Any) -> dict[str, str]:
+    """Return the md5 of each result of a stage in a dvc.lock, by its path."""
+    return {out["path"]: out["md5"] for out in stage.get("outs", ())}
+
+
 def outs_in(lock: Any) -> dict[str, str]:
-    """Return the md5 of each result in the content of a dvc.lock."""
-    stages = (lock or {}).get("stages", {})
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
+    """Return the same of all stages in the content of a dvc.lock."""
+    return {path: md5 for stage in (lock or {}).get("stages", {}).values() for path, md5 in outs_of(stage).items()}
 
 
 def named_models() -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import Any
 from commands.deviations import first_difference
 from commands.interruption import end_together
 from commands.machine import machine
-from commands.publish import LOCK, object_path
+from commands.publish import LOCK, object_path, outs_in, outs_of
 from commands.scratch import copies, run
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
@@ -41,11 +41,6 @@ Stages = dict[str, Any]
 def stages_of(folder: Path) -> Stages:
     """Return what dvc.lock in a folder records of each stage, or nothing if there is none."""
     return (read_yaml(folder / LOCK) if (folder / LOCK).exists() else {}).get("stages", {})  # type: ignore[no-any-return]
-
-
-def outs_of(stage: Stages) -> dict[Path, str]:
-    """Return the md5 of each result of a stage."""
-    return {Path(out["path"]): out["md5"] for out in stage.get("outs", ())}
 
 
 def uncommitted() -> list[str]:
@@ -82,7 +77,7 @@ def set_aside(committed: Stages, folder: Path) -> Path:
     """
     aside = folder.with_name("committed")
     (folder / LOCK).unlink()
-    for path, md5 in (pair for stage in committed.values() for pair in outs_of(stage).items()):
+    for path, md5 in outs_in({"stages": committed}).items():
         source = folder / (path if (folder / path).exists() else object_path(md5))
         if source.is_file():
             (aside / path).parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +123,7 @@ def recompute(techniques: list[str], folder: Path) -> tuple[int, dict[str, list[
         else:
             same = expected | {"outs": None} == stage | {"outs": None}
             note = "" if same else f" (computed from other files than those in {LOCK})"
-            print(f"{name}: equal{note}: {', '.join(map(str, outs_of(stage)))}")
+            print(f"{name}: equal{note}: {', '.join(outs_of(stage))}")
     return sum(len(outs_of(stage)) for stage in computed.values()), different
 
 

@@ -28,6 +28,7 @@ TRACKED += ["dvc.yaml", "params.yaml", "pyproject.toml", "requirements"]
 TRACKED += ["lenet5", "stages", "commands"]
 IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
 NOT_INHERITED = ("MAKE", "MFLAGS", "GIT_", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
+OFFLINE = ("env", "http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9", "no_proxy=")
 END = 10  # seconds in which a stopped command must end; an idle machine needs two, but tests share cores and disk
 yaml = YAML()
 
@@ -60,9 +61,7 @@ class Project:
         With `check`, a failure of the command fails the test and shows what it printed. Without variables for the
         `environment`, stages and DVC start with their libraries loaded.
         """
-        variables = self.environment(**environment)
-        if not environment:
-            variables["PATH"] = f"{quick_start.programs()}{os.pathsep}{variables['PATH']}"
+        variables = self.environment(**environment) if environment else self.quick_environment()
         result = subprocess.run(command, cwd=self.root, env=variables, capture_output=True, text=True, check=False)
         if check:
             assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}\n{result.stderr}"

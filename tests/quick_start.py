@@ -3,8 +3,9 @@
 Two small programs, `python` and `dvc`, come first on the path of the tests' projects. They pass arguments, environment,
 folder and open files to a server that has loaded PyTorch, DVC and the other libraries, but none of the project's
 modules. It forks a process in which the stage or command runs, and which returns its exit status. Until then the small
-program waits, and if it is killed, so is the process. Other signals do not reach it: commands that a test interrupts
-start in the usual way, as do those that get environment variables.
+program waits, and if it is killed, so is the process. Other signals do not reach it, and its command line is that of
+the server, so that commands.repair takes the locks of such a DVC for stale ones. Commands that a test interrupts, and
+those whose failure calls repair beside other DVCs, start in the usual way, as do all that get environment variables.
 """
 
 import atexit

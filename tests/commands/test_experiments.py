@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import Project, computed_once
+from tests.project import OFFLINE, Project, computed_once
 
 TECHNIQUES = ("baseline", "dropout", "weight_decay")
 MAKE = ("make", "--old-file=.venv/ready", "experiments")
@@ -157,10 +157,9 @@ def test_dvc_experiments_in_a_clone_download_nothing_again(committed: Project, t
     committed.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     project = Project(tmp_path / "clone")
     shutil.copytree(committed.root / "data/raw", project.root / "data/raw")
-    dvc = ("env", "http_proxy=http://127.0.0.1:9", "dvc")  # without a network
     queue = ("exp", "run", "--queue", "-S", "train.epochs=2", "-S", "techniques.dropout.dropout=0.3,0.5")
-    project.run(*dvc, *queue, "evaluate@dropout")
-    project.run(*dvc, "queue", "start", "-j", "2")
+    project.run(*OFFLINE, "dvc", *queue, "evaluate@dropout")
+    project.run(*OFFLINE, "dvc", "queue", "start", "-j", "2")
     # Meanwhile, run another one in the workspace.
     project.dvc("exp", "run", "--name", "five", "-S", "train.epochs=5", "evaluate@baseline")
     assert len(project.read("metrics/curves/baseline.csv").splitlines()) == 1 + 5

@@ -8,9 +8,7 @@ import pytest
 
 from commands.publish import FOLDER, named_models, published
 from tests.conftest import ROOT
-from tests.project import Project
-
-OFFLINE = ("env", "http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9", "no_proxy=")
+from tests.project import OFFLINE, Project
 
 
 @pytest.fixture(scope="module")

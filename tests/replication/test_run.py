@@ -124,6 +124,7 @@ def test_make_replicate_computes_the_others_when_one_fails(replicated: Project) 
     shutil.rmtree(replicated.root / ".checkpoints")
     (replicated.root / ".checkpoints").mkdir()
     (replicated.root / ".checkpoints/0.01-baseline-0").write_text("a file in place of a folder")
+    # With a variable, in the usual way: after the failure, commands.repair looks at the other DVC's command line.
     failed = replicated.run("make", "replicate", check=False, JOBS="2")
     assert failed.returncode != 0
     assert "1 of 8 replicates failed; see the messages above." in failed.stderr, failed.stdout + failed.stderr
