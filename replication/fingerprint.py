@@ -1,7 +1,8 @@
 """Fingerprint what the code computes: short runs of every technique -> metrics/fingerprint.json.
 
-The replicates depend on these digests instead of the source files. A change of the code that alters no bit leaves the
-digests equal, and the replicates valid; one that alters a bit makes the replicates of the affected techniques stale.
+The replicates depend on these digests instead of the source files and settings. A change of the code that alters no bit
+leaves the digests equal, and the replicates valid; one that alters a bit makes the replicates of the affected
+techniques stale. A digest includes the number of epochs of a replicate, which the short run does not have.
 docs/reproducibility.md describes what this proves and what it does not.
 """
 
@@ -31,14 +32,10 @@ def first_images(data: Data) -> Data:
     return Data(*(Split(images[:count], labels[:count]) for (images, labels), count in zip(data, IMAGES, strict=True)))
 
 
-def digests(metrics: dict[str, Any], data_sha256: list[str]) -> dict[str, str]:
-    """Return the digest of the weights, and that of the data and of all other metrics as JSON, with every digit."""
-    rest = {name: value for name, value in metrics.items() if name != "weights_sha256"}
-    text = json.dumps([data_sha256, rest], sort_keys=True)
-    return {
-        "weights_sha256": metrics.get("weights_sha256", ""),  # a run that diverged has none
-        "metrics_sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
+def digest(*contents: Any) -> str:
+    """Return the sha256 of the contents as JSON, with every digit, in hexadecimal. It is cut to 128 bits, with which
+    the entry of a replicate in dvc.lock has one line less."""
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def main() -> None:
@@ -48,14 +45,15 @@ def main() -> None:
     data = load_prepared(params.data.model_copy(update={"split_seed": SEED}))
     data_sha256 = [split.digest() for split in data]
     data = first_images(data)
-    content: dict[str, dict[str, dict[str, str]]] = {}
+    content: dict[str, dict[str, str]] = {}
     for stage, learning_rate in (("replicate", plan.learning_rate), ("control", plan.control.learning_rate)):
         content[stage] = {}
         for technique in plan.techniques:
-            changes = {"seed": SEED, "learning_rate": learning_rate, "epochs": EPOCHS}
-            settings = technique_settings(params, technique).model_copy(update=changes)
-            content[stage][technique] = digests(replicate(settings, data, params.data.class_names), data_sha256)
-            print(f"{stage} {technique}: {content[stage][technique]['weights_sha256'][:16]}", flush=True)
+            settings = technique_settings(params, technique)
+            short = settings.model_copy(update={"seed": SEED, "learning_rate": learning_rate, "epochs": EPOCHS})
+            metrics = replicate(short, data, params.data.class_names)
+            content[stage][technique] = digest(settings.epochs, data_sha256, metrics)
+            print(f"{stage} {technique}: {content[stage][technique]}", flush=True)
     inputs.require_unchanged()
     write_json(FINGERPRINT, content)
 

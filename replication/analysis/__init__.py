@@ -1,0 +1,1 @@
+"""The plan, the replicates, and their analysis."""
