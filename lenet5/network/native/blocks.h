@@ -41,11 +41,11 @@ static void blocks_forward(int64_t batch, const Parameters *p, const Workspace *
         const float *pixels = w->pixels + g * PIXELS * GROUP;
         const ConvolutionResults s2 = {
             .pooled = w->s2 + g * S2_SIZE * GROUP,
-            .relu_bits = w->s2_relu_bits + g * S2_SIZE * GROUP,
+            .relu_words = w->s2_relu_words + g * S2_RELU_WORDS * GROUP,
         };
         const ConvolutionResults s4 = {
             .pooled = w->s4 + g * S4_SIZE * GROUP,
-            .relu_bits = w->s4_relu_bits + g * S4_SIZE * GROUP,
+            .relu_words = w->s4_relu_words + g * S4_RELU_WORDS * GROUP,
         };
         convolve(IMAGE, C1, C1_TILE, pixels, p->c1, s2);
         convolve(S2, C3, C3_TILE, s2.pooled, p->c3, s4);
@@ -58,12 +58,12 @@ static void blocks_backward(int64_t batch, const Parameters *p, const Workspace 
         const float *pixels = w->pixels + g * PIXELS * GROUP;
         const float *s2 = w->s2 + g * S2_SIZE * GROUP;
         const float *s4_gradient = w->s4_gradient + g * S4_SIZE * GROUP;
-        const uint8_t *s2_relu_bits = w->s2_relu_bits + g * S2_SIZE * GROUP;
-        const uint8_t *s4_relu_bits = w->s4_relu_bits + g * S4_SIZE * GROUP;
-        unpool(C3, ALL_C3_ROWS, s4_gradient, s4_relu_bits, raw_gradient);
+        const int32_t *s2_relu_words = w->s2_relu_words + g * S2_RELU_WORDS * GROUP;
+        const int32_t *s4_relu_words = w->s4_relu_words + g * S4_RELU_WORDS * GROUP;
+        unpool(C3, ALL_C3_ROWS, s4_gradient, s4_relu_words, raw_gradient);
         c3_backward(raw_gradient, s2, p->c3, sums, w->s2_gradient);
         for (int row = 0; row < S2_SIDE; row++) {
-            unpool(C1, c1_rows(row), w->s2_gradient, s2_relu_bits, raw_gradient);
+            unpool(C1, c1_rows(row), w->s2_gradient, s2_relu_words, raw_gradient);
             add_c1_gradient(row, raw_gradient, pixels, sums);
         }
     }

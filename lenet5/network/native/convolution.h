@@ -26,16 +26,31 @@ typedef struct {
     float *weight, *bias, *gamma, *beta;
 } LayerParameters;
 
+/* Which outputs passed ReLU: bit 4 w + p for output p of window w, of eight windows side by side.
+ */
+enum { WINDOWS_PER_WORD = 8 };
+#define RELU_WORDS(side) (((side) + WINDOWS_PER_WORD - 1) / WINDOWS_PER_WORD) /* in a row */
+enum {
+    S2_RELU_WORDS = C1_CHANNELS * S2_SIDE * RELU_WORDS(S2_SIDE),
+    S4_RELU_WORDS = C3_CHANNELS * S4_SIDE * RELU_WORDS(S4_SIDE),
+};
+
 /* Where `convolve` stores its results: in `raw` alone, for batch normalisation, or in `pooled` and,
- * for training, in `relu_bits`. */
+ * for training, in `relu_words`. */
 typedef struct {
-    float *raw;         /* channels x side x side outputs, before ReLU */
-    float *pooled;      /* channels x (side / 2) x (side / 2) averages after ReLU */
-    uint8_t *relu_bits; /* as pooled: bit p is set if output p of the window passed ReLU */
+    float *raw;          /* channels x side x side outputs, before ReLU */
+    float *pooled;       /* channels x (side / 2) x (side / 2) averages after ReLU */
+    int32_t *relu_words; /* channels x (side / 2) x RELU_WORDS(side / 2) */
 } ConvolutionResults;
 
 INLINE int index_of(const Maps maps, int channel, int row, int column) {
     return ((channel * maps.side + row) * maps.side + column) * GROUP;
+}
+
+/* The place of a window's bits in `relu_words`. */
+INLINE int relu_word_of(const Maps pooled, int channel, int row, int column) {
+    const int words = RELU_WORDS(pooled.side);
+    return ((channel * pooled.side + row) * words + column / WINDOWS_PER_WORD) * GROUP;
 }
 
 /* Outputs 0 to 3 of a pooling window lie at (0, 0), (0, 1), (1, 0) and (1, 1) from its corner. */
@@ -62,13 +77,16 @@ INLINE void window_sums(
             const float *input_row = input + index_of(in, channel, ky, 0);
             const float *taps = weight + channel * TAPS + ky * KERNEL;
             UNROLL for (int kx = 0; kx < KERNEL; kx++) {
-                vec_f32 x[4];
-                UNROLL for (int p = 0; p < 4; p++) {
-                    x[p] = load(input_row + kx * GROUP + index_in_window(in.side, p));
-                }
+                BARRIER;
+                vec_f32 w[MAX_TILE];
                 UNROLL for (int t = 0; t < tile; t++) {
-                    vec_f32 w = broadcast(taps[t * in.channels * TAPS + kx]);
-                    UNROLL for (int p = 0; p < 4; p++) sum[t][p] = multiply_add(w, x[p], sum[t][p]);
+                    w[t] = broadcast(taps[t * in.channels * TAPS + kx]);
+                }
+                UNROLL for (int p = 0; p < 4; p++) {
+                    vec_f32 x = load(input_row + kx * GROUP + index_in_window(in.side, p));
+                    UNROLL for (int t = 0; t < tile; t++) {
+                        sum[t][p] = multiply_add(w[t], x, sum[t][p]);
+                    }
                 }
             }
         }
@@ -79,7 +97,8 @@ INLINE void store_raw(const int side, const vec_f32 sum[4], float *raw) {
     UNROLL for (int p = 0; p < 4; p++) store(raw + index_in_window(side, p), sum[p]);
 }
 
-INLINE void store_pooled(const vec_f32 sum[4], float *pooled, uint8_t *relu_bits) {
+/* `window` is the place of this window in its word; the first one begins the word. */
+INLINE void store_pooled(const vec_f32 sum[4], float *pooled, int32_t *relu_word, int window) {
     vec_f32 total = {0};
     vec_i32 bits = {0};
     UNROLL for (int p = 0; p < 4; p++) {
@@ -88,7 +107,10 @@ INLINE void store_pooled(const vec_f32 sum[4], float *pooled, uint8_t *relu_bits
         bits |= mask & (1 << p);
     }
     store(pooled, total * 0.25f);
-    if (relu_bits) *(vec_u8 *)relu_bits = __builtin_convertvector(bits, vec_u8);
+    if (relu_word) {
+        vec_i32 *word = (vec_i32 *)relu_word;
+        *word = (window ? *word : (vec_i32){0}) | bits << (4 * window);
+    }
 }
 
 INLINE void convolve(
@@ -114,8 +136,11 @@ INLINE void convolve(
                             store_raw(out.side, sum[t], results.raw + at);
                         } else {
                             int at = index_of(pooled, channel + t, row, column) + lane;
-                            uint8_t *bits = results.relu_bits ? results.relu_bits + at : NULL;
-                            store_pooled(sum[t], results.pooled + at, bits);
+                            int word = relu_word_of(pooled, channel + t, row, column) + lane;
+                            int32_t *words = results.relu_words ? results.relu_words + word : NULL;
+                            store_pooled(
+                                sum[t], results.pooled + at, words, column % WINDOWS_PER_WORD
+                            );
                         }
                     }
                 }

@@ -6,7 +6,7 @@
 
 /* Channels per step, as in the forward pass */
 enum { C1_WEIGHT_TILE = REGISTERS == 32 ? 3 : 2, C3_WEIGHT_TILE = REGISTERS == 32 ? 4 : 2 };
-enum { S2_GRADIENT_TILE = REGISTERS == 32 ? 2 : 1, C3_CHANNELS_IN_CACHE = 4 };
+enum { S2_GRADIENT_TILE = REGISTERS == 32 ? 2 : 3, C3_CHANNELS_IN_CACHE = 4 };
 _Static_assert(C1_CHANNELS % C1_WEIGHT_TILE == 0, "every tile is full");
 _Static_assert(C3_CHANNELS % C3_WEIGHT_TILE == 0, "every tile is full");
 _Static_assert(C1_CHANNELS % S2_GRADIENT_TILE == 0, "every tile is full");
@@ -23,7 +23,7 @@ INLINE void unpool(
     const Maps out,
     const Rows rows,
     const float *pooled_gradient,
-    const uint8_t *relu_bits,
+    const int32_t *relu_words,
     float *raw_gradient
 ) {
     const Maps pooled = {out.channels, out.side / 2};
@@ -31,11 +31,12 @@ INLINE void unpool(
         for (int channel = 0; channel < out.channels; channel++) {
             for (int row = 0; row < rows.count; row += 2) {
                 for (int column = 0; column < pooled.side; column++) {
-                    int at = index_of(pooled, channel, (rows.first + row) / 2, column) + lane;
+                    const int pooled_row = (rows.first + row) / 2;
+                    int at = index_of(pooled, channel, pooled_row, column) + lane;
+                    int word = relu_word_of(pooled, channel, pooled_row, column) + lane;
                     vec_f32 quarter = load(pooled_gradient + at) * 0.25f;
-                    vec_i32 bits;
-                    /* gcc 12 compiles this loop better than a vector conversion. */
-                    for (int l = 0; l < LANES; l++) bits[l] = relu_bits[at + l];
+                    vec_i32 bits = *(const vec_i32 *)(relu_words + word);
+                    bits >>= 4 * (column % WINDOWS_PER_WORD);
                     int corner = ((channel * rows.count + row) * out.side + 2 * column) * GROUP;
                     float *window = raw_gradient + corner + lane;
                     UNROLL for (int p = 0; p < 4; p++) {
@@ -131,9 +132,11 @@ INLINE void add_weight_gradient(
     }
 }
 
-/* Adds to `sum`, one row of S2's gradient for a tile of its channels, what one channel of C3
- * contributes. */
+/* Adds to `sum`, a part of a row of S2's gradient for a tile of its channels, what one channel of
+ * C3 contributes. The part has `width` numbers, from `first`. */
 INLINE void add_s2_row_gradient(
+    const int first,
+    const int width,
     const int row,
     const float *c3_gradient,
     const float *weight,
@@ -143,44 +146,68 @@ INLINE void add_s2_row_gradient(
     for (int ky = first_ky; ky <= row && ky < KERNEL; ky++) {
         const float *gradient_row = c3_gradient + (row - ky) * C3_SIDE * GROUP;
         const float *taps = weight + ky * KERNEL;
-        UNROLL for (int x = 0; x < C3_SIDE; x++) {
-            vec_f32 gradient = load(gradient_row + x * GROUP);
-            UNROLL for (int t = 0; t < S2_GRADIENT_TILE; t++) {
-                UNROLL for (int kx = 0; kx < KERNEL; kx++) {
-                    vec_f32 w = broadcast(taps[t * TAPS + kx]);
-                    sum[t][x + kx] = multiply_add(w, gradient, sum[t][x + kx]);
+        UNROLL for (int kx = KERNEL - 1; kx >= 0; kx--) {
+            BARRIER;
+            vec_f32 w[S2_GRADIENT_TILE];
+            UNROLL for (int t = 0; t < S2_GRADIENT_TILE; t++) w[t] = broadcast(taps[t * TAPS + kx]);
+            UNROLL for (int i = 0; i < width; i++) {
+                const int x = first + i - kx;
+                if (x < 0 || x >= C3_SIDE) continue;
+                vec_f32 gradient = load(gradient_row + x * GROUP);
+                UNROLL for (int t = 0; t < S2_GRADIENT_TILE; t++) {
+                    sum[t][i] = multiply_add(w[t], gradient, sum[t][i]);
                 }
             }
         }
     }
 }
 
-/* The gradient at S2 from that at C3's raw outputs. The 14 sums of a row stay in registers; four of
+/* Adds to a part of a row of S2's gradient what four of C3's channels contribute. */
+INLINE void add_s2_part(
+    const int first,
+    const int width,
+    const int row,
+    const bool new,
+    const float *c3_gradient,
+    const float *weight,
+    float *s2_row
+) {
+    enum { TILE = S2_GRADIENT_TILE };
+    vec_f32 sum[TILE][S2_SIDE] = {{{0}}};
+    if (!new) {
+        UNROLL for (int t = 0; t < TILE; t++) {
+            UNROLL for (int i = 0; i < width; i++) sum[t][i] =
+                load(s2_row + index_of(S2, t, 0, first + i));
+        }
+    }
+    for (int out = 0; out < C3_CHANNELS_IN_CACHE; out++) {
+        const float *gradients = c3_gradient + index_of(C3, out, 0, 0);
+        add_s2_row_gradient(first, width, row, gradients, weight + out * C1_CHANNELS * TAPS, sum);
+    }
+    UNROLL for (int t = 0; t < TILE; t++) {
+        UNROLL for (int i = 0; i < width; i++)
+            store(s2_row + index_of(S2, t, 0, first + i), sum[t][i]);
+    }
+}
+
+/* The gradient at S2 from that at C3's raw outputs. The sums stay in registers; four of
  * C3's channels stay in the first-level cache while all of S2 is visited. */
 INLINE void s2_gradient_from_c3(const float *c3_gradient, const float *weight, float *s2_gradient) {
     enum { TILE = S2_GRADIENT_TILE };
     for (int lane = 0; lane < GROUP; lane += LANES) {
-        for (int first = 0; first < C3_CHANNELS; first += C3_CHANNELS_IN_CACHE) {
+        for (int out = 0; out < C3_CHANNELS; out += C3_CHANNELS_IN_CACHE) {
+            const float *gradients = c3_gradient + index_of(C3, out, 0, 0) + lane;
             for (int in = 0; in < C1_CHANNELS; in += TILE) {
+                const float *kernels = weight + (out * C1_CHANNELS + in) * TAPS;
                 for (int row = 0; row < S2_SIDE; row++) {
                     float *s2_row = s2_gradient + index_of(S2, in, row, 0) + lane;
-                    vec_f32 sum[TILE][S2_SIDE] = {{{0}}};
-                    if (first) {
-                        UNROLL for (int t = 0; t < TILE; t++) {
-                            UNROLL for (int x = 0; x < S2_SIDE; x++) {
-                                sum[t][x] = load(s2_row + index_of(S2, t, 0, x));
-                            }
-                        }
-                    }
-                    for (int out = first; out < first + C3_CHANNELS_IN_CACHE; out++) {
-                        const float *gradients = c3_gradient + index_of(C3, out, 0, 0) + lane;
-                        const float *kernels = weight + (out * C1_CHANNELS + in) * TAPS;
-                        add_s2_row_gradient(row, gradients, kernels, sum);
-                    }
-                    UNROLL for (int t = 0; t < TILE; t++) {
-                        UNROLL for (int x = 0; x < S2_SIDE; x++) {
-                            store(s2_row + index_of(S2, t, 0, x), sum[t][x]);
-                        }
+                    if (REGISTERS == 32) {
+                        add_s2_part(0, S2_SIDE, row, !out, gradients, kernels, s2_row);
+                    } else {
+                        add_s2_part(0, 4, row, !out, gradients, kernels, s2_row);
+                        add_s2_part(4, 3, row, !out, gradients, kernels, s2_row);
+                        add_s2_part(7, 3, row, !out, gradients, kernels, s2_row);
+                        add_s2_part(10, 4, row, !out, gradients, kernels, s2_row);
                     }
                 }
             }

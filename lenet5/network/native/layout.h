@@ -56,7 +56,7 @@ typedef struct {
     float *f6, *f6_noise;
     float *logits;
     float *s2_gradient, *s4_gradient, *c5_gradient, *f6_gradient, *logits_gradient;
-    uint8_t *s2_relu_bits, *s4_relu_bits;
+    int32_t *s2_relu_words, *s4_relu_words;
     Norm *c1_norm, *c3_norm, *c5_norm;
 } Workspace;
 
@@ -82,8 +82,8 @@ static int64_t lay_out_workspace(float *memory, int64_t batch, bool batch_norm, 
     w->c5_gradient = take(memory, &used, images * C5_UNITS);
     w->s4_gradient = take(memory, &used, images * S4_SIZE);
     w->s2_gradient = take(memory, &used, (batch_norm ? images : GROUP) * S2_SIZE);
-    w->s2_relu_bits = (uint8_t *)take(memory, &used, images * S2_SIZE / 4);
-    w->s4_relu_bits = (uint8_t *)take(memory, &used, images * S4_SIZE / 4);
+    w->s2_relu_words = (int32_t *)take(memory, &used, images * S2_RELU_WORDS);
+    w->s4_relu_words = (int32_t *)take(memory, &used, images * S4_RELU_WORDS);
     w->c1_norm = (Norm *)take(memory, &used, norm_size);
     w->c3_norm = (Norm *)take(memory, &used, norm_size);
     w->c5_norm = (Norm *)take(memory, &used, norm_size);

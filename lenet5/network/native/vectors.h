@@ -28,7 +28,9 @@ _Static_assert(GROUP % LANES == 0, "a group is a whole number of vectors");
 
 typedef float vec_f32 __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t vec_i32 __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint8_t vec_u8 __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+/* Keeps the compiler from carrying loaded values further in registers, which it would spill. */
+#define BARRIER __asm__ volatile("" ::: "memory")
 
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
