@@ -1,5 +1,7 @@
 """The optimizer and the learning rate."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from lenet5 import Data
 from lenet5.training.loop import build_network, train_epoch, training_step
 from lenet5.training.optimizer import build_optimizer, scheduled_learning_rate, step_optimizer
+from tests.conftest import ROOT
 from tests.lenet5.training.small_run import settings
 
 
@@ -50,3 +53,21 @@ def test_weight_decay_shrinks_the_weights(data: Data) -> None:
         train_epoch(network, step, len(data.train.labels), chosen, epoch=1)
         norms[decay] = sum(parameter.detach().square().sum().item() for parameter in network.model.parameters())
     assert norms[0.1] < norms[0.0]
+
+
+def test_training_leaves_pytorchs_compiler_unloaded() -> None:
+    lines = [
+        "import sys, torch",
+        "from lenet5.training.optimizer import build_optimizer, step_optimizer",
+        "from tests.lenet5.training.small_run import settings",
+        "for name in ('adam', 'adamw', 'sgd'):",
+        "    weight = torch.nn.Parameter(torch.zeros(1))",
+        "    weight.grad = torch.ones(1)",
+        "    optimizer = build_optimizer([weight], settings(optimizer=name))",
+        "    step_optimizer(optimizer)",
+        "    optimizer.load_state_dict(optimizer.state_dict())",
+        "    step_optimizer(optimizer)",
+        "    assert weight.item() < 0",
+        "sys.exit('torch._dynamo' in sys.modules)",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, check=True)
