@@ -120,6 +120,7 @@ def answer() -> str:
 def replicates() -> str:
     accuracy = "Test accuracy of every replicate, and the mean with its 95 % interval, as in the table."
     curves = "Validation loss of each technique over the epochs: the median over the seeds, and a band to the extremes."
+    images = "Accuracy by distance from the training images, differences by class, images that every network misses."
     return "\n".join(
         [
             "<p>Each row summarises runs with different seeds, from the same images. “New test images” covers other "
@@ -128,6 +129,7 @@ def replicates() -> str:
             table(METRICS / "replication.md", REPLICATE),
             image(REPLICATION / "accuracy.png", accuracy, REPLICATE),
             image(REPLICATION / "curves.png", curves, REPLICATE),
+            image(REPLICATION / "images.png", images, REPLICATE),
         ]
     )
 

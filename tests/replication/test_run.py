@@ -33,7 +33,7 @@ def test_every_replicate_is_computed_and_analysed(replicated_project: Project) -
     assert table["test_accuracy.mean"].tolist() == pytest.approx(means, rel=1e-5)
     assert "| dropout" in replicated_project.read("metrics/replication.md").decode()
     figures = {path.stem for path in replicated_project.root.glob("metrics/replication/*.png")}
-    assert figures == {"accuracy", "differences", "curves"}
+    assert figures == {"accuracy", "differences", "curves", "images"}
 
 
 def test_the_replicate_of_the_studys_seed_equals_the_study(replicated_project: Project) -> None:

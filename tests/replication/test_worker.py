@@ -87,8 +87,8 @@ def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
     assert [len(names) for names in trained] == [2, 2]
     assert not trained[0] & trained[1]
 
-    collector = clone(site, "collector", data=False)
-    assert Project.stages_in(collector.dvc("--cd", "replication", "repro", "--pull").stdout) == {"analyse"}
+    collector = clone(site, "collector")
+    assert Project.stages_in(collector.dvc("--cd", "replication", "repro", "--pull").stdout) == {"analyse", "images"}
     assert collector.files(REPLICATES) == worker.files(REPLICATES) | task.files(REPLICATES)
     collector.dvc("--cd", "replication", "status", "--quiet", *stages("replication/dvc.yaml"))
 

@@ -1,0 +1,58 @@
+"""Analyse the test images: near-duplicates of training images, and images that every network misclassifies.
+
+metrics/replicates and the data set -> metrics/replication/images.{json,png}
+"""
+
+from lenet5.support.process import Inputs, set_up, set_up_torch
+
+set_up()
+
+import matplotlib as mpl
+import torch
+
+from lenet5.data.dataset import Split
+from lenet5.preparation.prepare import prepare
+from lenet5.preparation.sources import raw_files, raw_folder
+from lenet5.report.figures import STYLE, png
+from lenet5.support.files import write_atomically, write_json
+from lenet5.support.params import load_params
+from lenet5.support.paths import METRICS
+from replication.analysis import images
+from replication.analysis.images_figure import draw
+from replication.analysis.results import REPLICATES, load_plan, read_replicates
+
+FOLDER = METRICS / "replication"
+
+
+def main() -> None:
+    set_up_torch()
+    inputs = Inputs(lambda: (load_plan(), load_params().data), REPLICATES)
+    plan, settings = inputs.parameters
+    replicates = read_replicates(plan)
+    data = prepare(raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True)), settings)
+    known = Split(*(torch.cat(pair) for pair in zip(data.train, data.validation, strict=True)))
+    distances, nearest = images.nearest(data)
+    labels, nearest_labels = data.test.labels.numpy(), known.labels.numpy()[nearest]
+    tenth = images.tenths(distances, labels)
+    missed = images.missed_by_all(replicates)
+    content = {
+        "duplicates": images.about_duplicates(distances, labels, nearest_labels),
+        "by_learning_rate": {
+            str(rate): {
+                "accuracy_in_halves": images.in_halves(techniques, tenth),
+                "accuracy_by_tenth": images.by_tenth(techniques, tenth),
+                "difference_by_class": images.by_class(techniques, labels, settings.class_names),
+            }
+            for rate, techniques in replicates.items()
+        },
+        "missed_by_all": images.about_missed(missed, labels, nearest_labels, settings.class_names),
+    }
+    with mpl.rc_context(STYLE):
+        figure = png(draw(content, data.test, known, nearest, settings.class_names))
+    inputs.require_unchanged()
+    write_json(FOLDER / "images.json", content)
+    write_atomically(FOLDER / "images.png", figure)
+
+
+if __name__ == "__main__":
+    main()
