@@ -1,1 +1,0 @@
-"""The plan, the replicates, and their analysis."""

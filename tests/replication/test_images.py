@@ -10,7 +10,8 @@ import torch
 
 from lenet5.data.dataset import Data, Split
 from lenet5.support.params import CLASS_NAMES
-from replication.analysis.images import (
+from replication.analysis.results import load_plan, read_replicates
+from replication.images.analysis import (
     about_duplicates,
     about_missed,
     by_class,
@@ -20,7 +21,6 @@ from replication.analysis.images import (
     nearest,
     tenths,
 )
-from replication.analysis.results import load_plan, read_replicates
 from tests.conftest import ROOT
 from tests.replication.test_analyse import replicates
 from tests.test_docs import estimate, words

@@ -17,9 +17,9 @@ from lenet5.report.figures import STYLE, png
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.params import load_params
 from lenet5.support.paths import METRICS
-from replication.analysis import images
-from replication.analysis.images_figure import draw
 from replication.analysis.results import REPLICATES, load_plan, read_replicates
+from replication.images import analysis
+from replication.images.figure import draw
 
 FOLDER = METRICS / "replication"
 
@@ -31,21 +31,21 @@ def main() -> None:
     replicates = read_replicates(plan)
     data = prepare(raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True)), settings)
     known = Split(*(torch.cat(pair) for pair in zip(data.train, data.validation, strict=True)))
-    distances, nearest = images.nearest(data)
+    distances, nearest = analysis.nearest(data)
     labels, nearest_labels = data.test.labels.numpy(), known.labels.numpy()[nearest]
-    tenth = images.tenths(distances, labels)
-    missed = images.missed_by_all(replicates)
+    tenth = analysis.tenths(distances, labels)
+    missed = analysis.missed_by_all(replicates)
     content = {
-        "duplicates": images.about_duplicates(distances, labels, nearest_labels),
+        "duplicates": analysis.about_duplicates(distances, labels, nearest_labels),
         "by_learning_rate": {
             str(rate): {
-                "accuracy_in_halves": images.in_halves(techniques, tenth),
-                "accuracy_by_tenth": images.by_tenth(techniques, tenth),
-                "difference_by_class": images.by_class(techniques, labels, settings.class_names),
+                "accuracy_in_halves": analysis.in_halves(techniques, tenth),
+                "accuracy_by_tenth": analysis.by_tenth(techniques, tenth),
+                "difference_by_class": analysis.by_class(techniques, labels, settings.class_names),
             }
             for rate, techniques in replicates.items()
         },
-        "missed_by_all": images.about_missed(missed, labels, nearest_labels, settings.class_names),
+        "missed_by_all": analysis.about_missed(missed, labels, nearest_labels, settings.class_names),
     }
     with mpl.rc_context(STYLE):
         figure = png(draw(content, data.test, known, nearest, settings.class_names))
