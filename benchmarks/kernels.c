@@ -1,6 +1,6 @@
-/* Times the kernels of a training step, each on a batch of 64 images, in turns with a loop that does
- * nothing but multiply-adds: the limit of one core. Prints GFLOP/s as JSON, from the shortest of
- * REPEATS times: `kernels REPEATS`. benchmarks/kernels.py compiles and runs it. */
+/* Times the kernels of a training step, each on a batch of 64 images, in turns with a loop that
+ * does nothing but multiply-adds: the limit of one core. Prints GFLOP/s as JSON, from the shortest
+ * of REPEATS times: `kernels REPEATS`. benchmarks/kernels.py compiles and runs it. */
 
 #include <stdio.h>
 #include <stdlib.h>
