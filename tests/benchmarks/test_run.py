@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from benchmarks.run import require_what_is_compared, timed_together
+from benchmarks.measure import timed_together
+from benchmarks.run import require_what_is_compared
 from lenet5.support.errors import UserError
 from lenet5.support.params import check_params, load_params
 from tests import quick_start
