@@ -29,12 +29,17 @@ NAMES = {
 }
 
 
+def names_of(benchmark: dict[str, Any]) -> dict[str, str]:
+    """Return what figure and tables call each contender."""
+    return NAMES | {benchmark["reference"]: "standard loop"}
+
+
 def draw(benchmark: dict[str, Any]) -> Figure:
     """Return seconds per epoch, microseconds per image by batch size, and epochs per minute by cores."""
     figure = Figure(figsize=(WIDTH, 8), layout="constrained")
     grid = figure.add_gridspec(2, 2)
     epoch, left, right = (figure.add_subplot(cell) for cell in (grid[0, :], grid[1, 0], grid[1, 1]))
-    names = NAMES | {benchmark["reference"]: "standard loop"}
+    names = names_of(benchmark)
     _bars(epoch, {names[name]: f for name, f in benchmark["seconds_per_epoch"].items() if name in names})
     by_cores = benchmark["epochs_per_minute"]
     for axis, lines in ((left, benchmark["microseconds_per_image"]), (right, by_cores)):
