@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import statistics
+from typing import Any
 
 from benchmarks.kernels import kernels
 from benchmarks.measure import (
@@ -27,12 +28,14 @@ from benchmarks.measure import (
     timed,
     usual,
 )
+from benchmarks.projection import projection
 from benchmarks.study import study_seconds
 from commands.machine import machine
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_json
 from lenet5.support.params import BASELINE, Params, load_params, technique_settings
 from lenet5.support.paths import METRICS
+from replication.analysis.results import load_plan
 
 ROUNDS = 3
 WORKERS = sorted({0, 1, 2, CORES})  # of the standard PyTorch loop; the fastest is compared
@@ -98,6 +101,12 @@ def shares_of_limit(rounds: list[Round]) -> Numbers:
     return medians([{part: r["limit"][1][0][part] / r["native"][1][0][part] for part in parts} for r in rounds])
 
 
+def epochs_by_technique() -> dict[str, int]:
+    """Return how many epochs each technique of the study is trained."""
+    params = load_params()
+    return {name: technique_settings(params, name).epochs for name in params.techniques}
+
+
 def study_beside(reference: str) -> Numbers:
     """Return the seconds of the study, and those that the standard loop would need for its epochs.
 
@@ -106,9 +115,7 @@ def study_beside(reference: str) -> Numbers:
     before = timed(reference, 1.0, str(BATCH))[0]["epoch"]
     seconds = study_seconds()
     after = timed(reference, 1.0, str(BATCH))[0]["epoch"]
-    params = load_params()
-    epochs = sum(technique.get("epochs", params.train.epochs) for technique in params.techniques.values())
-    return seconds | {"standard loop": epochs * (before + after) / 2}
+    return seconds | {"standard loop": sum(epochs_by_technique().values()) * (before + after) / 2}
 
 
 def require_what_is_compared(params: Params) -> None:
@@ -147,7 +154,7 @@ def main() -> None:
     print(f"microseconds per image: {per_image}", flush=True)
     study = study_beside(best)
     libraries = {"jax": "jax", "keras": "keras", "tensorflow": "tensorflow-cpu", "tinygrad": "tinygrad"}
-    content = {
+    content: dict[str, Any] = {
         "machine": {
             **machine(),
             "cores": CORES,
@@ -171,6 +178,8 @@ def main() -> None:
         "microseconds_per_image": per_image,
         "seconds": {name: round(value, 2) for name, value in study.items()},
     }
+    plan = load_plan()
+    content["projection"] = projection(content, epochs_by_technique(), len(plan.seeds) + len(plan.control.seeds))
     write_json(METRICS / "benchmark.json", content)
     print(json.dumps(content["ratios"], indent=2))
 

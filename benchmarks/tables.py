@@ -51,8 +51,15 @@ def shares(benchmark: dict[str, Any]) -> str:
     return table(["", *(f"{vectors}, {compiler}" for vectors, compiler in columns)], rows)
 
 
+def projected(benchmark: dict[str, Any]) -> str:
+    """Return the minutes of the study and of all replicates for each number of cores."""
+    by_cores = benchmark["projection"]
+    rows = [[part, *(f"{of[part] / 60:.1f}" for of in by_cores.values())] for part in ("study", "replicates")]
+    return table(["minutes, by cores", *by_cores], rows)
+
+
 def tables(benchmark: dict[str, Any]) -> str:
-    return f"\n{contenders(benchmark)}\n{shares(benchmark)}\n"
+    return f"\n{contenders(benchmark)}\n{shares(benchmark)}\n{projected(benchmark)}\n"
 
 
 def with_tables(page: str, benchmark: dict[str, Any]) -> str:

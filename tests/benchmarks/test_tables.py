@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.tables import contenders, shares, with_tables
+from benchmarks.tables import contenders, projected, shares, with_tables
 from lenet5.support.errors import UserError
 from tests.conftest import ROOT
 
@@ -16,6 +16,7 @@ RESULTS = {
     "factors_at_equal_cores": {"reference-0": {"1": 7.88, "2": 14.0}},
     "kernels": {"AVX2": {"limit": 100.2, "gcc": {"C1 forward": {"gflops": 81.4, "share": 0.812}}}},
     "seconds_per_epoch_by_compiler": {"AVX2": {"gcc": EPOCH | LIMIT}},
+    "projection": {"1": {"study": 480.0, "replicates": 9000.0}, "2": {"study": 246.0, "replicates": 4500.0}},
 }
 
 
@@ -35,6 +36,7 @@ def test_the_tables_show_times_factors_and_shares_of_the_limit() -> None:
         "| evaluation, seconds | 0.30 (80%) |",
         "| epoch, seconds | 1.20 (72%) |",
     ]
+    assert projected(RESULTS).splitlines()[2:] == ["| study | 8.0 | 4.1 |", "| replicates | 150.0 | 75.0 |"]
     with pytest.raises(UserError, match="lacks the lines"):
         with_tables("# Performance\n", RESULTS)
 
