@@ -44,10 +44,10 @@ def shares(benchmark: dict[str, Any]) -> str:
     rows = [["limit of one core, GFLOP/s", *(f"{kernels[vectors]['limit']:.0f}" for vectors, _ in columns)]]
     for name in kernels[vectors][compiler]:
         of = [kernels[vectors][compiler][name] for vectors, compiler in columns]
-        rows.append([name, *(f"{kernel['gflops']:.0f} ({kernel['share']:.0%})" for kernel in of)])
+        rows.append([name, *(f"{kernel['gflops']:.0f} ({100 * kernel['share']:.0f} %)" for kernel in of)])
     for part, name in (("train", "training"), ("evaluate", "evaluation"), ("epoch", "epoch")):
         times = [epoch[vectors][compiler] for vectors, compiler in columns]
-        rows.append([f"{name}, seconds", *(f"{of[part]:.2f} ({of[f'limit / {part}']:.0%})" for of in times)])
+        rows.append([f"{name}, seconds", *(f"{of[part]:.2f} ({100 * of[f'limit / {part}']:.0f} %)" for of in times)])
     return table(["", *(f"{vectors}, {compiler}" for vectors, compiler in columns)], rows)
 
 
