@@ -3,7 +3,6 @@
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # read when Keras is imported
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # errors only
 
 from benchmarks.peer_keras import contender
 

@@ -69,7 +69,7 @@ COMPARED = {
     "device": "cpu",
 }
 # Full batches of each of these sizes, so that compilation for a smaller last batch is not timed.
-SCALED = {"torch": 5_120 / 48_000, "compile": 10_240 / 48_000, "jax": 10_240 / 48_000, "native": 20_480 / 48_000}
+SCALED = {"torch": 5_120 / 48_000, "jax": 10_240 / 48_000, "native": 20_480 / 48_000}
 SCALED_ROUNDS = 2
 
 
@@ -149,8 +149,7 @@ def main() -> None:
     compilers = {vectors: [name for name in of if name != "limit"] for vectors, of in of_kernels.items()}
     seconds_by_compiler = by_compiler(compilers, SHARES["native"], ROUNDS)
     print(f"seconds per epoch of ours, by vectors and compiler: {seconds_by_compiler}", flush=True)
-    scaled = {name: of for name, of in SCALED.items() if name in shares}
-    per_image = by_batch_size({best: share, **scaled}, SCALED_ROUNDS)
+    per_image = by_batch_size({best: share, **SCALED}, SCALED_ROUNDS)
     print(f"microseconds per image: {per_image}", flush=True)
     study = study_beside(best)
     libraries = {"jax": "jax", "keras": "keras", "tensorflow": "tensorflow-cpu", "tinygrad": "tinygrad"}
