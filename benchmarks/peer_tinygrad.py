@@ -6,6 +6,7 @@ import platform
 import shlex
 import shutil
 import sys
+from functools import cache
 from typing import Any
 
 from lenet5.network.native.build import LIBRARIES
@@ -85,22 +86,27 @@ def contender(batch_size: int) -> Contender:
         loss = logits.sparse_categorical_crossentropy(labels)
         return loss.stack((logits.argmax(1) == labels).mean()).realize()
 
-    captured_update, captured_judge = TinyJit(update), TinyJit(judge)
+    # What has been captured fits batches of one size.
+    captured_update, captured_judge = cache(lambda size: TinyJit(update)), cache(lambda size: TinyJit(judge))
 
     def train(share: float) -> None:
         order = random.permutation(round(share * len(data["train"].labels))).astype(np.int32)
         for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
             with Context(TRAINING=1):
-                loss = captured_update(Tensor(order[start : start + batch_size]).realize())
+                loss = captured_update(len(batch))(Tensor(batch).realize())
         loss.item()
 
     def evaluate(share: float) -> Scores:
         means = {}
         for name, (images, labels) in tensors.items():
             count = round(share * len(data[name].labels))
-            starts = range(0, count, EVALUATED)
-            batches = [(images[start : start + EVALUATED], labels[start : start + EVALUATED]) for start in starts]
-            scores = [captured_judge(*(part.contiguous().realize() for part in batch)).numpy() for batch in batches]
+            slices = [slice(start, min(start + EVALUATED, count)) for start in range(0, count, EVALUATED)]
+            batches = [(images[each], labels[each]) for each in slices]
+            scores = [
+                captured_judge(len(batch[0]))(*(part.contiguous().realize() for part in batch)).numpy()
+                for batch in batches
+            ]
             means[name] = np.mean(scores, 0)
         return Scores(float(means["train"][0]), float(means["test"][1]))
 
