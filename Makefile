@@ -82,6 +82,7 @@ benchmark: .venv/ready-benchmark ## time the study against other libraries; leav
 	dvc --wait-for-lock repro prepare
 	python -m benchmarks.run
 	python -m benchmarks.figure
+	python -m benchmarks.tables
 
 .PHONY: backends
 backends: $(READY) ## train with PyTorch's own modules too, and compare: metrics/backends.json

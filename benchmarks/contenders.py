@@ -1,6 +1,7 @@
 """The contenders: ways to train the baseline LeNet-5 with Adam, and to evaluate it on all 70,000 images.
 
-Ours, a standard PyTorch loop, and the arithmetic alone. Each other library has its own file, `peer_<library>.py`.
+Ours, a standard PyTorch loop, and the arithmetic alone, as matrix products. Each other way has its own file,
+`peer_<name>.py`, and so has the arithmetic as multiply-adds in registers, limit.py.
 """
 
 import gzip
@@ -20,6 +21,12 @@ from lenet5.support.paths import RAW
 from lenet5.support.process import set_up_torch
 from lenet5.training.loop import build_network, measure, train_epoch, training_step
 from lenet5.training.optimizer import build_optimizer
+
+# Multiply-adds: per image in the forward pass, of C1, C3, C5, F6 and the output layer; in training on 48,000 images,
+# whose backward pass has twice as many, except for C1, whose input needs no gradient; in evaluation on 70,000.
+LAYERS = (28 * 28 * 6 * 25, 10 * 10 * 16 * 150, 400 * 120, 120 * 84, 84 * 10)
+TRAINING = 48_000 * (3 * sum(LAYERS) - LAYERS[0])
+EVALUATION = 70_000 * sum(LAYERS)
 
 
 class Scores(NamedTuple):
@@ -134,19 +141,16 @@ def peak() -> Contender:
     """
     torch.set_num_threads(1)
     a, b = torch.rand(1024, 1024), torch.rand(1024, 1024)
-    # Multiply-adds per image in the forward pass: C1, C3, C5, F6, output. The backward pass has twice as many, except
-    # for C1, whose input needs no gradient.
-    layers = [28 * 28 * 6 * 25, 10 * 10 * 16 * 150, 400 * 120, 120 * 84, 84 * 10]
 
     def products(multiply_adds: float) -> None:
         for _ in range(max(1, round(multiply_adds / 1024**3))):
             torch.mm(a, b)
 
     def train(share: float) -> None:
-        products(share * 48_000 * (3 * sum(layers) - layers[0]))
+        products(share * TRAINING)
 
     def evaluate(share: float) -> Scores:
-        products(share * 70_000 * sum(layers))
+        products(share * EVALUATION)
         return Scores(0.0, 0.0)
 
     return Contender(0, 48_000, train, evaluate)

@@ -18,24 +18,34 @@ from lenet5.support.paths import METRICS
 NAMES = {
     "native": "ours, C",
     "torch": "ours, PyTorch",
+    "eager": "PyTorch, tensors",
+    "compile": "torch.compile",
     "jax": "JAX",
     "keras": "Keras on JAX",
-    "peak": "arithmetic alone",
+    "tensorflow": "Keras on TensorFlow",
+    "tinygrad": "tinygrad",
+    "peak": "matrix products alone",
+    "limit": "multiply-adds alone",
 }
+
+
+def names_of(benchmark: dict[str, Any]) -> dict[str, str]:
+    """Return what figure and tables call each contender."""
+    return NAMES | {benchmark["reference"]: "standard loop"}
 
 
 def draw(benchmark: dict[str, Any]) -> Figure:
     """Return seconds per epoch, microseconds per image by batch size, and epochs per minute by cores."""
-    figure = Figure(figsize=(WIDTH, 7), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 8), layout="constrained")
     grid = figure.add_gridspec(2, 2)
     epoch, left, right = (figure.add_subplot(cell) for cell in (grid[0, :], grid[1, 0], grid[1, 1]))
-    names = NAMES | {benchmark["reference"]: "standard loop"}
+    names = names_of(benchmark)
     _bars(epoch, {names[name]: f for name, f in benchmark["seconds_per_epoch"].items() if name in names})
-    for axis, key in ((left, "microseconds_per_image"), (right, "epochs_per_minute")):
-        for place, (name, by) in enumerate(benchmark[key].items()):
-            style: dict[str, Any] = {"color": COLOURS[place], "linestyle": DASHES[place], "marker": MARKERS[place]}
-            axis.plot([int(x) for x in by], list(by.values()), label=names[name], **style)
-        ticks = [int(x) for x in next(iter(benchmark[key].values()))]
+    by_cores = benchmark["epochs_per_minute"]
+    for axis, lines in ((left, benchmark["microseconds_per_image"]), (right, by_cores)):
+        for name, by in lines.items():
+            axis.plot([int(x) for x in by], list(by.values()), label=names[name], **_style(list(by_cores).index(name)))
+        ticks = [int(x) for x in next(iter(lines.values()))]
         axis.set_xscale("log", base=2)
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.set_yscale("log")
@@ -47,10 +57,14 @@ def draw(benchmark: dict[str, Any]) -> Figure:
     left.set_ylabel("training, microseconds per image")
     right.set_xlabel("cores")
     right.set_ylabel("epochs per minute")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     about = benchmark["machine"]
     figure.suptitle(f"LeNet-5, {about['cores']} cores of an {about['processor']}", fontsize="medium")
     return figure
+
+
+def _style(place: int) -> dict[str, Any]:
+    return {"color": COLOURS[place], "linestyle": DASHES[place % len(DASHES)], "marker": MARKERS[place]}
 
 
 def _bars(axis: Axes, seconds: dict[str, dict[str, float]]) -> None:
@@ -61,7 +75,7 @@ def _bars(axis: Axes, seconds: dict[str, dict[str, float]]) -> None:
     axis.bar_label(bars, [f" {seconds[name]['epoch']:.1f}" for name in ordered])
     axis.margins(x=0.08)
     axis.invert_yaxis()
-    axis.set_xlabel("seconds per epoch, batch size 64; ours and the arithmetic alone on one core, the others on all")
+    axis.set_xlabel("seconds per epoch, batch size 64; ours and arithmetic alone on one core, the others on all")
     axis.legend()
 
 

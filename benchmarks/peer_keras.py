@@ -1,8 +1,9 @@
-"""LeNet-5 in Keras, on JAX: `compile`, `fit` and `evaluate` as in its guides, on arrays in memory."""
+"""LeNet-5 in Keras: `compile`, `fit` and `evaluate` as in its guides, on arrays in memory. On JAX, unless imported by
+peer_tensorflow.py."""
 
 import os
 
-os.environ["KERAS_BACKEND"] = "jax"  # read when Keras is imported
+os.environ.setdefault("KERAS_BACKEND", "jax")  # read when Keras is imported
 
 import keras
 from keras import layers

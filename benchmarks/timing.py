@@ -2,7 +2,8 @@
 
 It trains and evaluates on this share of the images, for each batch size, and prints the seconds for all images as JSON.
 A small share comes first, so that the steady state is timed and libraries have compiled. With --wait it then prints
-`ready` and continues when it reads a line, so that several processes can start together.
+`ready` and continues when it reads a line, so that several processes can start together. With `--level x86-64-v3` our C
+is built as on a processor with no better vectors than these.
 """
 
 from lenet5.support.process import set_up
@@ -21,6 +22,7 @@ import psutil
 
 from benchmarks.contenders import Contender, ours, peak, reference
 from lenet5.network.model import LeNet5, parameter_count
+from lenet5.network.native.build import LEVELS
 from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE
 
@@ -28,8 +30,8 @@ WARM_UP = 0.1  # contains full batches of every size, so that libraries that com
 
 
 def build(name: str, batch: int) -> Contender:
-    """Return a contender by name: `reference-<workers>`, `peak`, `torch`, `native`, `native-<technique>`, or a library
-    with a file peer_<library>.py."""
+    """Return a contender by name: `reference-<workers>`, `peak`, `limit`, `torch`, `native`, `native-<technique>`, or
+    one with a file peer_<name>.py."""
     kind, _, option = name.partition("-")
     if kind in ("native", "torch"):
         return ours(kind, option or BASELINE, batch)
@@ -40,7 +42,8 @@ def build(name: str, batch: int) -> Contender:
         return reference(int(option), batch)
     if kind == "peak":
         return peak()
-    contender: Contender = importlib.import_module(f"benchmarks.peer_{name}").contender(batch)
+    module = "limit" if kind == "limit" else f"peer_{name}"
+    contender: Contender = importlib.import_module(f"benchmarks.{module}").contender(batch)
     return contender
 
 
@@ -66,7 +69,7 @@ def timed(name: str, share: float, batch: int, *, wait: bool) -> dict[str, float
     numbers["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     after = contender.evaluate(WARM_UP)
     expected = parameter_count(LeNet5(batch_norm=name.endswith("batch_norm")))
-    if name != "peak" and (contender.parameters != expected or not after.train_loss < before.train_loss):
+    if name not in ("peak", "limit") and (contender.parameters != expected or not after.train_loss < before.train_loss):
         raise UserError(
             f"{name} does not train LeNet-5: it has {contender.parameters} parameters of {expected}, and its loss "
             f"went from {before.train_loss:.3f} to {after.train_loss:.3f}."
@@ -82,5 +85,8 @@ if __name__ == "__main__":
     parser.add_argument("share", type=float)
     parser.add_argument("batches", type=int, nargs="+")
     parser.add_argument("--wait", action="store_true")
+    parser.add_argument("--level", choices=LEVELS)
     asked = parser.parse_args()
+    for better in list(LEVELS)[: list(LEVELS).index(asked.level)] if asked.level else ():
+        del LEVELS[better]
     print(json.dumps([timed(asked.contender, asked.share, batch, wait=asked.wait) for batch in asked.batches]))

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from benchmarks.run import require_what_is_compared, timed_together
+from benchmarks.measure import timed_together
+from benchmarks.run import SHARES, available, require_what_is_compared
 from lenet5.support.errors import UserError
 from lenet5.support.params import check_params, load_params
 from tests import quick_start
@@ -31,3 +32,11 @@ def test_settings_that_other_contenders_lack_are_rejected(section: str, name: st
     content[section][name] = value
     with pytest.raises(UserError, match=f"^{name} of baseline is {value} in params.yaml"):
         require_what_is_compared(check_params(content))
+
+
+def test_torch_compile_is_left_out_without_a_cpp_compiler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "nonsense")
+    assert {"compile"} <= SHARES.keys() - available().keys() <= {"compile", "tensorflow"}
+    assert capsys.readouterr().out.startswith("compile is left out: torch.compile needs g++")
