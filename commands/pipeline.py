@@ -1,5 +1,6 @@
 """Running DVC: its calls wait for other DVCs, and repair what killed ones have left."""
 
+import math
 import os
 import re
 import subprocess
@@ -24,16 +25,28 @@ LOCKS = Path(".checkpoints")
 
 
 def jobs() -> int:
-    """Return how many runs to compute side by side: the environment variable JOBS, or the number of usable cores.
+    """Return how many runs to compute side by side: the environment variable JOBS, or the number of usable cores, which
+    the quota of a container can limit.
 
     Raises UserError if JOBS is something else than a whole number of at least 1.
     """
     text = os.environ.get("JOBS")
     if text is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min([cores, *map(math.ceil, quotas())])
     if not re.fullmatch("[1-9][0-9]*", text):
         raise UserError(f"JOBS is '{text}', but must be a whole number of at least 1.")
     return int(text)
+
+
+def quotas(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> Iterator[float]:
+    """Yield how many cores each control group of this process may use, if that is limited (Linux, cgroup v2)."""
+    match = re.search(r"^0::/(.*)$", own.read_text(), re.MULTILINE) if own.exists() else None
+    folder = Path(match[1] if match else "")
+    for path in (root / each / "cpu.max" for each in (folder, *folder.parents)):
+        limit, period = path.read_text().split() if path.exists() else ("max", "1")
+        if limit != "max":
+            yield int(limit) / int(period)
 
 
 @contextmanager

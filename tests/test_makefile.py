@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.pipeline import jobs
+from commands.pipeline import jobs, quotas
 from lenet5.support.errors import UserError
 from lenet5.support.process import GIT_VARIABLES
 from tests.conftest import ROOT
@@ -58,6 +58,19 @@ def test_an_invalid_number_of_jobs_is_rejected(text: str, monkeypatch: pytest.Mo
     monkeypatch.setenv("JOBS", text)
     with pytest.raises(UserError, match=re.escape(f"JOBS is '{text}', but must be a whole number of at least 1.")):
         jobs()
+
+
+def test_the_quota_of_a_container_limits_the_number_of_jobs(tmp_path: Path) -> None:
+    own, root = tmp_path / "cgroup", tmp_path / "groups"
+    assert list(quotas(own, root)) == []
+    (root / "user/session").mkdir(parents=True)
+    own.write_text("1:name=systemd:/other\n0::/user/session\n")
+    for group, limit in (("", "max"), ("user", "150000"), ("user/session", "400000")):
+        (root / group / "cpu.max").write_text(f"{limit} 100000\n")
+    assert list(quotas(own, root)) == [4, 1.5]
+    own.write_text("0::/\n")
+    (root / "cpu.max").write_text("50000 100000\n")
+    assert list(quotas(own, root)) == [0.5]
 
 
 @pytest.mark.parametrize("program", ["commands.reproduce", "replication.run"])
