@@ -83,6 +83,7 @@ def test_a_technique_that_diverged_has_only_its_failures() -> None:
     assert tables.cells(rows[1]) == ["other", "0.01", "3 diverged"] + [""] * 9
     assert len(tables.cells(rows[0])) == len(tables.cells(rows[1])) == len(tables.HEADER)
     assert tables.overview(rows).splitlines()[3].split() == ["|", "other", "|", "diverged", "|", "|"]
+    assert len(tables.exercise(rows).splitlines()) == 2  # the header
 
 
 def test_a_technique_is_described_from_two_seeds_on() -> None:
