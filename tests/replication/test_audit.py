@@ -105,7 +105,9 @@ def test_a_difference_is_dated_by_its_first_epoch(replicated_project: Project) -
     path = replicated_project.root / "metrics/replicates/0.01/baseline-0.json"
     other = read_replicate(path)
     other["validation_losses"] = [*other["validation_losses"][:2], 9.0, *other["validation_losses"][3:]]
-    assert differences(path, other) == "different (from epoch 3): validation_losses"
+    other.update(train_loss=9.0, test_loss=9.0, chosen_epoch=99, parameters=9)
+    names = "chosen_epoch, parameters, test_loss, train_loss, validation_losses"
+    assert differences(path, other) == f"different (from epoch 3): {names}"
 
 
 def test_verify_audits_the_replicates_of_the_last_commit(replicated: Project) -> None:
