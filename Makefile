@@ -11,6 +11,9 @@ unexport MPLBACKEND PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONWARNINGS
 # Git sets these in hooks; commands that run in a copy of the project would use them there.
 unexport $(filter-out GIT_CONFIG%,$(shell git rev-parse --local-env-vars 2>/dev/null))
 
+# Make passes a signal to the process that it has started. It starts a command with `$` through a shell, which would end
+# alone; `exec` puts the program in the place of that shell.
+
 .PHONY: help
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +28,7 @@ replicate: $(READY) ## repeat every technique over seeds and analyse the results
 
 .PHONY: audit
 audit: $(READY) ## recompute N=4 replicates, drawn at random, and compare them with metrics/replicates
-	@python -m replication.audit "$$N"
+	@exec python -m replication.audit "$$N"
 
 .PHONY: verify
 verify: $(READY) ## recompute the committed study in a temporary copy, and compare every byte
@@ -37,7 +40,7 @@ experiments: $(READY) ## create one DVC experiment per technique, for `dvc metri
 
 .PHONY: compare
 compare: $(READY) ## compare two revisions, with 95 % intervals: make compare A=main B=HEAD
-	@python -m commands.compare "$${A-}" "$${B-}"
+	@exec python -m commands.compare "$${A-}" "$${B-}"
 
 .PHONY: sync
 sync: $(READY) ## bring dvc.yaml and the schemas for editors in line with params.yaml and the code
@@ -47,7 +50,7 @@ sync: $(READY) ## bring dvc.yaml and the schemas for editors in line with params
 
 .PHONY: report
 report: .venv/ready-plots ## write all results to report.html, which works offline; REV=main adds the curves of that revision
-	@python -m commands.report $${REV-}
+	@exec python -m commands.report $${REV-}
 
 .PHONY: publish
 publish: $(READY) ## put the models that dvc.lock names into .dvc/models, from which clones pull them

@@ -1,13 +1,17 @@
 """`python -m commands.compare` on results written by hand: which images are right, and replicates of few seeds."""
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from commands.compare import compare as compare_sides
 from commands.compare import main
+from commands.revisions import Outcome, Result
 from lenet5 import UserError
 from tests.conftest import ROOT
 from tests.project import Project
@@ -161,6 +165,65 @@ def test_several_changed_techniques_get_holms_correction(results: Project, compa
     first, second = (line for line in compare(results, "first", "workspace").splitlines() if "difference" in line)
     assert first.startswith("  difference: +30.00 (") and first.endswith("; McNemar's exact test: p = 0.062")
     assert second.startswith("  difference: -25.00 (")
+
+
+WITHOUT_LOSSES = (("b", "new"), ("c", "old"))
+
+
+class Side:
+    """A revision whose results are given: for each technique, which images are right, and the accuracies by seed."""
+
+    selected = "baseline"
+
+    def __init__(self, name: str, loss: float, techniques: dict[str, tuple[range, dict[int, float]]]) -> None:
+        self.name, self.loss, self.techniques = name, loss, techniques
+
+    def result(self, technique: str) -> Result:
+        right, seeds = self.techniques[technique]
+        outcome = Outcome(100 * len(right) / IMAGES, self.loss)
+        losses = None if (technique, self.name) in WITHOUT_LOSSES else np.full(IMAGES, self.loss)
+        loss = 0.5 if technique == "c" else self.loss
+        replicates = {seed: Outcome(accuracy, loss + seed / 64) for seed, accuracy in seeds.items()}
+        return Result(technique, outcome, np.arange(IMAGES) % 5, np.isin(np.arange(IMAGES), right), losses, replicates)
+
+
+def test_only_differing_techniques_share_in_holms_correction() -> None:
+    same, one, two = {0: 88.0, 1: 88.0}, {0: 88.0, 5: 88.0}, {0: 88.0, 6: 89.0}
+    up, down = {0: 88.25, 1: 89.375, 2: 90.5, 5: 1.0}, {1: 8.0, 0: 8.0}
+    start = {0: 88.0, 1: 89.0, 2: 90.0, 7: 50.0}
+    old = {
+        "baseline": (range(10), one),
+        "a": (range(10), start),
+        "b": (range(10), start),
+        "c": (range(10), same),
+        "x": (range(1), {}),
+    }
+    new = {"baseline": (range(10), two), "a": (range(20), up), "b": (range(2), down), "c": (range(13), same)}
+    found = compare_sides(Side("old", 0.5, old), Side("new", 0.25, {**new, "y": (range(1), {})}), None)  # type: ignore[arg-type]
+    # 10 of 10, 8 of 8 and 3 of 3 disagreements: p = 2 / 2^10, 2 / 2^8 and 2 / 2^3. The baseline has none.
+    # Differences 2/8, 3/8, 4/8: t = 3 sqrt(3), and with two degrees of freedom p = 1 - t / sqrt(t^2 + 2).
+    # Differences -80, -81: t = -161, and with one degree p = 2 / pi atan(1 / 161).
+    p_up, p_down = 1 - (27 / 29) ** 0.5, 2 / math.pi * math.atan(1 / 161)
+    expected = {
+        ("baseline", "images"): (20, [50, 50], 0, 1, 1, "the same images are right"),
+        ("a", "images"): (20, [50, 100], 50, 2 / 2**10, 6 / 2**10, "new is better"),
+        ("a", "seeds"): (3, [89, 89.375], 0.375, p_up, p_up, "new is better"),
+        ("b", "images"): (20, [50, 10], -40, 2 / 2**8, 4 / 2**8, "old is better"),
+        ("b", "seeds"): (2, [88.5, 8], -80.5, p_down, 2 * p_down, "old is better"),
+        ("c", "images"): (20, [50, 65], 15, 2 / 2**3, 2 / 2**3, "cannot be told apart"),
+    }
+    assert [(row["techniques"], row["over"]) for row in found] == [([name] * 2, over) for name, over in expected]
+    for row, (n, values, difference, p_value, corrected, verdict) in zip(found, expected.values(), strict=True):
+        accuracy, loss = row["test_accuracy"], row["test_loss"]
+        assert (row["n"], accuracy["values"], row["verdict"]) == (n, pytest.approx(values), verdict)
+        assert accuracy["difference"] == pytest.approx(difference)
+        assert (row["p"], row["p_holm"]) == pytest.approx((p_value, corrected))
+        mean = (row["n"] - 1) / 128 if row["over"] == "seeds" else 0
+        assert (loss["values"], loss["difference"]) == ([0.5 + mean, 0.25 + mean], -0.25)
+        assert ("interval" in loss) == (row["over"] == "seeds" or row["techniques"][0] in ("baseline", "a"))
+        assert "p" not in accuracy
+    with pytest.raises(UserError, match="x and y have no technique in common"):
+        compare_sides(Side("x", 0.5, {"x": old["x"]}), Side("y", 0.5, {"y": old["x"]}), None)  # type: ignore[arg-type]
 
 
 MISTAKES = {

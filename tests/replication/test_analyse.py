@@ -1,14 +1,18 @@
 """The comparison of techniques with the baseline, on small examples and on the study's own replicates."""
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
-from lenet5.support.params import load_params
-from replication.analyse import analyse, beyond_rows
+from lenet5.support.errors import UserError
+from lenet5.support.schema import read_yaml
+from replication.analyse import analyse, main
 from replication.analysis import figures, tables
 from replication.analysis.comparison import (
     across_rates,
@@ -19,7 +23,7 @@ from replication.analysis.comparison import (
     verdict,
     without_seed,
 )
-from replication.analysis.results import Replicates, load_plan, packed, read_replicates
+from replication.analysis.results import Replicates, load_plan, packed
 from tests.conftest import ROOT
 
 COMMITTED: dict[str, Any] = json.loads((ROOT / "metrics/replication.json").read_text())
@@ -51,6 +55,7 @@ def test_a_comparison_uses_the_seeds_that_both_have() -> None:
     assert result["n"] == 2
     assert result["difference"] == 25
     assert result["interval"] == [25, 25]
+    assert result["test_loss"] == {"difference": 0, "interval": [0, 0], "seeds_lower": 0}
     low, high = new_images_intervals({"baseline": baseline, "other": ours})["other"]
     assert low <= 25 <= high
 
@@ -60,6 +65,7 @@ def test_the_verdict_follows_the_plan() -> None:
     assert verdict(0.01, -0.5, None) == "hurts"
     assert verdict(0.5, 0.01, 0.001) == "no difference"
     assert verdict(0.5, 0.01, 0.5) == "open"
+    assert (verdict(0.0499, 0.5, None), verdict(0.5, 0.5, 0.0499)) == ("helps", "no difference")
     assert verdict(0.05, 0.5, None) == verdict(0.05, 0.5, 0.05) == "open"
 
 
@@ -77,6 +83,7 @@ def test_a_technique_that_diverged_has_only_its_failures() -> None:
     assert tables.cells(rows[1]) == ["other", "0.01", "3 diverged"] + [""] * 9
     assert len(tables.cells(rows[0])) == len(tables.cells(rows[1])) == len(tables.HEADER)
     assert tables.overview(rows).splitlines()[3].split() == ["|", "other", "|", "diverged", "|", "|"]
+    assert len(tables.exercise(rows).splitlines()) == 2  # the header
 
 
 def test_a_technique_is_described_from_two_seeds_on() -> None:
@@ -152,21 +159,50 @@ def test_each_technique_gets_its_own_corrected_p_value() -> None:
     assert [result["verdict"] for result in results.values()] == ["hurts", "helps", "helps"]
 
 
-def test_the_committed_analysis_is_that_of_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    plan = load_plan()
-    found = read_replicates(plan)
-    assert COMMITTED["plan"] == plan.model_dump()
-    exercise = load_params().exercise
-    rows = analyse(found, plan, exercise)
-    beyond = beyond_rows(found, plan, exercise, rows)
-    assert COMMITTED.keys() == {"plan", "results", *beyond}
-    assert dict(tables.flat(beyond)) == pytest.approx(dict(tables.flat({key: COMMITTED[key] for key in beyond})))
-    for row, committed in zip(rows, COMMITTED["results"], strict=True):
-        assert row.keys() == committed.keys()
-        assert dict(tables.flat(row)) == pytest.approx(dict(tables.flat(committed)), abs=1e-9)
-    for name, image in figures.draw(found, COMMITTED["results"], plan).items():
-        assert image == (ROOT / f"metrics/replication/{name}.png").read_bytes(), name
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the analysis reads, which is the current one."""
+    for name in ("params.yaml", "replication/params.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "metrics/replicates", tmp_path / "metrics/replicates")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_committed_analysis_is_that_of_the_replicates(study: Path) -> None:
+    main()
+    content = json.loads((study / "metrics/replication.json").read_text())
+    assert content.keys() == COMMITTED.keys()
+    assert content.pop("plan") == COMMITTED["plan"]
+    results, committed = content.pop("results"), COMMITTED["results"]
+    beyond = {key: COMMITTED[key] for key in content}
+    assert dict(tables.flat(content)) == pytest.approx(dict(tables.flat(beyond)))
+    for row, expected in zip(results, committed, strict=True):
+        assert row.keys() == expected.keys()
+        assert dict(tables.flat(row)) == pytest.approx(dict(tables.flat(expected)), abs=1e-9)
+    files = [path for pattern in ("replication.[cm]*", "replication/*") for path in (ROOT / "metrics").glob(pattern)]
+    for path in files:
+        assert (study / path.relative_to(ROOT)).read_bytes() == path.read_bytes(), path
+    written = [path for path in (study / "metrics").rglob("*") if path.is_file() and "replicates" not in path.parts]
+    assert len(written) == len(files) + 1
+
+
+def test_an_analysis_of_what_has_changed_is_discarded(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = read_yaml(study / "replication/params.yaml")
+    plan.update(techniques=["baseline", "dropout"], seeds=[0, 1])
+    plan["control"]["seeds"] = [0, 1]
+    YAML(typ="safe", pure=True).dump(plan, study / "replication/params.yaml")
+
+    def draw(*_: object) -> dict[str, bytes]:
+        path = study / "metrics/replicates/0.001/baseline-1.json"
+        path.write_text(path.read_text() + "\n")
+        return {}
+
+    monkeypatch.setattr(figures, "draw", draw)
+    with pytest.raises(UserError, match=r"baseline-1\.json changed during this run\. Its result"):
+        main()
+    assert not list((study / "metrics").glob("replication*"))
 
 
 def test_the_committed_tables_show_the_committed_analysis() -> None:

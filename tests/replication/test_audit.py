@@ -3,13 +3,15 @@
 import json
 import re
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
 from replication.analysis.results import read_replicate
 from replication.audit import Name, differences
 from tests.conftest import ROOT
-from tests.project import Project
+from tests.project import END, Command, Project
 
 ALL = 4  # replicates of the plan below
 
@@ -77,11 +79,35 @@ def test_a_missing_replicate_is_reported(replicated: Project) -> None:
     assert re.search(r"metrics/replicates/\S+\.json is missing\. Run `make replicate`", result.stderr)
 
 
+def test_an_old_file_does_not_count_as_computed_anew(replicated: Project) -> None:
+    (replicated.root / "replication/replicate.py").write_text("")  # computes nothing
+    result = audit(replicated, 1)
+    assert result.returncode != 0
+    assert re.search(r"metrics/replicates/\S+\.json: No such file or directory", result.stderr)
+
+
+def test_a_terminated_audit_leaves_no_process_and_no_folder(replicated: Project, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    endless = "import os, time\nopen(os.environ['TMPDIR'] + '/started', 'w').close()\ntime.sleep(600)\n"
+    (replicated.root / "replication/replicate.py").write_text(endless)
+    command = Command(replicated, "env", f"TMPDIR={temporary}", "make", "--old-file=.venv/ready", "audit", "N=1")
+    while not (temporary / "started").exists():
+        assert command.running(), command.printed()
+        time.sleep(0.02)
+    command.process.terminate()
+    command.wait(seconds=END)
+    assert "Traceback" not in command.printed()
+    assert [path.name for path in temporary.iterdir()] == ["started"]
+
+
 def test_a_difference_is_dated_by_its_first_epoch(replicated_project: Project) -> None:
     path = replicated_project.root / "metrics/replicates/0.01/baseline-0.json"
     other = read_replicate(path)
     other["validation_losses"] = [*other["validation_losses"][:2], 9.0, *other["validation_losses"][3:]]
-    assert differences(path, other) == "different (from epoch 3): validation_losses"
+    other.update(train_loss=9.0, test_loss=9.0, chosen_epoch=99, parameters=9)
+    names = "chosen_epoch, parameters, test_loss, train_loss, validation_losses"
+    assert differences(path, other) == f"different (from epoch 3): {names}"
 
 
 def test_verify_audits_the_replicates_of_the_last_commit(replicated: Project) -> None:

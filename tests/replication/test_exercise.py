@@ -70,9 +70,12 @@ def test_images_that_all_count_leave_the_spread_over_networks() -> None:
 
 
 def test_a_comparison_needs_as_many_images_as_the_exercise() -> None:
-    runs = [{"seed": seed, "test_images": 2000, "test_accuracy": 0.9, "train_accuracy": 0.9} for seed in (0, 1)]
+    accuracy = 1023 / 1615
+    assert int(accuracy * 1615) == 1022  # so the number of right images must be rounded
+    runs = [{"seed": seed, "test_images": 1615, "test_accuracy": accuracy, "train_accuracy": 0.9} for seed in (0, 1)]
     compared = compare_with_exercise(Replicates(runs), EXERCISE["dropout"], what_is_counted(EXERCISE), 5000)
     assert compared["test"].keys() == {"accuracy", "percentile", "percentile_all_images", "range"}
+    assert compared["test"]["range"] == expected_range(1615, 45, np.array([1023]), 1615)
     assert compared["train"] == {"accuracy": EXERCISE["dropout"].train}
     table = tables.exercise([{"technique": "dropout", "learning_rate": 0.1, "exercise": compared}])
     assert table.splitlines()[2].split("|")[-4:-1] == ["     94.04 ", "              ", "              "]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,15 @@ from ruamel.yaml import YAML
 
 from lenet5.support.errors import UserError
 from lenet5.support.schema import read_yaml
-from replication.analysis.results import load_plan, packed, path_of, read_replicate, unpacked
+from replication.analysis.results import (
+    REMEDY,
+    load_plan,
+    packed,
+    path_of,
+    read_replicate,
+    read_replicates,
+    unpacked,
+)
 from tests.conftest import ROOT
 
 
@@ -188,3 +197,41 @@ def test_a_replicate_truncated_anywhere_is_invalid(tmp_path: Path) -> None:
         path.write_bytes(text[:length])
         with pytest.raises(UserError, match="is invalid: it is not JSON"):
             read_replicate(path)
+
+
+def test_replicates_are_read_by_rate_technique_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = load_plan(ROOT / "replication/params.yaml")
+    control = plan.control.model_copy(update={"seeds": [0, 1]})
+    plan = plan.model_copy(update={"techniques": ["baseline", "dropout"], "seeds": [2, 3], "control": control})
+    contents = {}
+    for technique, seed, rate in itertools.product(plan.techniques, range(4), (0.001, 0.01)):
+        path = path_of(technique, seed, rate)
+        contents[path] = json.loads((ROOT / path).read_text())
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    diverged = path_of("dropout", 2, 0.01)
+    failure = {"technique": "dropout", "seed": 2, "learning_rate": 0.01, "failure": "the loss became nan in epoch 2"}
+    (tmp_path / diverged).write_text(json.dumps(failure))
+    monkeypatch.chdir(tmp_path)
+
+    found = read_replicates(plan)
+    assert list(found) == [0.001, 0.01]
+    seeds = {rate: {name: list(ours.by_seed) for name, ours in of_rate.items()} for rate, of_rate in found.items()}
+    assert seeds == {
+        0.001: {"baseline": [0, 1], "dropout": [0, 1]},
+        0.01: {"baseline": [2, 3], "dropout": [3]},
+    }
+    assert [ours.failures for ours in found[0.01].values()] == [0, 1]
+    assert found[0.01]["baseline"].by_seed[3] == contents[path_of("baseline", 3, 0.01)]
+    losses = [contents[path_of("dropout", seed, 0.001)]["validation_losses"] for seed in (0, 1)]
+    assert found[0.001]["dropout"].curves().tolist() == losses
+
+    path_of("baseline", 1, 0.001).unlink()
+    diverged.write_text("")
+    with pytest.raises(UserError) as raised:
+        read_replicates(plan)
+    missing, invalid, remedy = str(raised.value).splitlines()
+    assert missing == "metrics/replicates/0.001/baseline-1.json: No such file or directory (control@baseline-1)."
+    assert invalid.startswith("metrics/replicates/0.01/dropout-2.json is invalid: it is not JSON (")
+    assert invalid.endswith(") (replicate@dropout-2).")
+    assert remedy == REMEDY

@@ -113,6 +113,7 @@ def test_a_prediction_above_or_below_the_label_is_wrong() -> None:
     assert metrics["test_accuracy_interval"] == wilson_interval(1, 3)
     assert metrics["test_calibration_error"] == pytest.approx((0.75 + 0.7654321 + 0.1) / 3, abs=1e-6)
     assert predictions["probability"].tolist() == [0.75, 0.765432, 0.9]
+    assert predictions["loss"].tolist() == [1.386294, 1.45001, 0.105361]  # ln 4, ln 4.263158, ln 1.111111
 
 
 def test_confusion_counts_every_pair_of_classes() -> None:
