@@ -87,14 +87,14 @@ def test_dvc_never_records_a_run_during_which_files_changed(project: Project) ->
     shutil.rmtree(project.root / "logs")
     model = project.root / "models/dropout.pt"
 
-    running = after_some_epochs(project, "dvc", "repro", "train@dropout", quick=True)
+    running = after_some_epochs(project, "dvc", "repro", "train@dropout")
     lock = project.read("dvc.lock")
     project.change_params(lambda params: params["techniques"]["dropout"].update(dropout=0.6))
     assert "dropout: params.yaml changed during this run." in failed(running)
     assert not model.exists()
     assert project.read("dvc.lock") == lock
 
-    running = after_some_epochs(project, "dvc", "repro", "train@dropout", quick=True)
+    running = after_some_epochs(project, "dvc", "repro", "train@dropout")
     lock = project.read("dvc.lock")
     module = project.root / "lenet5/training/loop.py"
     module.write_text(module.read_text() + "\n# edited\n")
@@ -113,7 +113,7 @@ def test_dvc_never_records_a_run_during_which_files_changed(project: Project) ->
 def test_a_replicate_is_discarded_if_params_changed(project: Project) -> None:
     add_replication(project, ROOT)
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=300))
-    running = Command(project, "python", "-m", "replication.replicate", "dropout", "0", "0.01", quick=True)
+    running = Command(project, "python", "-m", "replication.replicate", "dropout", "0", "0.01")
     while not (project.root / "logs/0.01-dropout-0.log").exists():
         assert running.running(), running.printed()
         time.sleep(0.01)
