@@ -169,6 +169,7 @@ def run(module: str, arguments: list[str], before: bytes) -> int:
     if module != "dvc":
         sys.path[:0] = [str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv[1:] = arguments
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     status = 0
     try:
         if before:
