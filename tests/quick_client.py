@@ -38,6 +38,14 @@ def request(
     return connection
 
 
+def exit_status(connection: socket.socket) -> int | None:
+    """Return the exit status of the process when it has ended, or None if it was killed."""
+    content = b""
+    while received := connection.recv(1):
+        content += received
+    return content[0] if content else None
+
+
 def main(address: str, module: str, arguments: list[str]) -> None:
     """Run the module in this process's folder, with its environment and files, pass signals on, and end as it does."""
     connection = request(address, module, arguments, folder=os.getcwd(), environment=dict(os.environ))  # noqa: PTH109
@@ -51,9 +59,9 @@ def main(address: str, module: str, arguments: list[str]) -> None:
     # Also those that this process ignores: others in its group, which a terminal would reach, need not ignore them.
     for number in SIGNALS:
         signal.signal(number, pass_on)
-    status = connection.recv(1)
-    if status:
-        os._exit(status[0])
+    status = exit_status(connection)
+    if status is not None:
+        os._exit(status)
     if received != signal.SIGKILL:
         signal.signal(received, signal.SIG_DFL)
     os.kill(os.getpid(), received)

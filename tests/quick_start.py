@@ -144,6 +144,7 @@ def answer(connection: socket.socket) -> None:
         set_command_line(f"{module} {' '.join(arguments)}")
         status = run(module, arguments, before)
     finally:
+        os.chdir("/")  # a folder of this process could not be unmounted
         connection.sendall(bytes([status]))
         os._exit(status)
 

@@ -45,11 +45,11 @@ def run(
         with connection:
             connection.settimeout(seconds)
             try:
-                status = connection.recv(1)
+                status = quick_client.exit_status(connection)
             except TimeoutError:
                 connection.shutdown(socket.SHUT_WR)
                 connection.settimeout(None)
-                status = connection.recv(1)
+                status = quick_client.exit_status(connection)
     printed = output.read_text()
     output.unlink()
-    return Ended(status[0] if status else -signal.SIGKILL, printed)
+    return Ended(-signal.SIGKILL if status is None else status, printed)
