@@ -5,9 +5,10 @@ PYTHON ?= python3
 export N ?= 4
 READY := .venv/ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# DVC starts commands with $SHELL. The others are settings of a user's that would stop Python, DVC or matplotlib.
+# DVC starts commands with $SHELL. The others are settings of a user's that would stop Python, DVC or matplotlib, or let
+# each program compile every module that it imports, which takes seconds.
 export SHELL
-unexport MPLBACKEND PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONWARNINGS
+unexport MPLBACKEND PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONSAFEPATH PYTHONWARNINGS
 # Git sets these in hooks; commands that run in a copy of the project would use them there.
 unexport $(filter-out GIT_CONFIG%,$(shell git rev-parse --local-env-vars 2>/dev/null))
 

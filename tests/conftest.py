@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ PROJECT_FIXTURES = {"computed_project", "new_project", "replicated_project", "fi
 # imported; and one thread, since tests run in parallel on all cores.
 set_up()
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A user or a container may forbid it: then every program would compile all that it imports, which takes seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Shells let background jobs ignore Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -58,16 +58,17 @@ class Project:
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, with the programs of this Python's environment first on the path.
 
-        With `check`, a failure of the command fails the test and shows what it printed. Without variables for the
-        `environment`, stages and DVC start with their libraries loaded.
+        With `check`, a failure of the command fails the test and shows what it printed. Stages, commands and DVC start
+        with their libraries loaded, except with a variable that these read.
         """
-        variables = self.environment(**environment) if environment else self.quick_environment()
+        quick = not quick_start.AT_START & set(environment)
+        variables = (self.quick_environment() if quick else self.environment()) | environment
         result = subprocess.run(command, cwd=self.root, env=variables, capture_output=True, text=True, check=False)
         if check:
             assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}\n{result.stderr}"
         return result
 
-    def environment(self, **changes: str) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         programs = str(Path(sys.executable).parent)
         people = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
         author = dict.fromkeys(people, "test@example.org")
@@ -76,7 +77,9 @@ class Project:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
         # DVC runs commands with $SHELL, and with /bin/sh if it is unset, as in a container or under cron.
         ours = {"SHELL": "/bin/sh", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
-        return inherited | author | ours | changes
+        # DVC's databases on files, which it would leave in /var for ever
+        ours["DVC_SITE_CACHE_DIR"] = str(quick_start.programs() / "dvc-databases")
+        return inherited | author | ours
 
     def quick_environment(self) -> dict[str, str]:
         """Return the environment in which the project's programs start with their libraries loaded."""
@@ -131,15 +134,19 @@ class Project:
 
 
 class Command:
-    """A command in a process group of its own, as a terminal starts it. One that no test interrupts can be `quick`."""
+    """A command in a process group of its own, as a terminal starts it; not `quick` if a test needs the process tree
+    below it, or a signal other than Ctrl-C and SIGKILL."""
 
-    def __init__(self, project: Project, *command: str, quick: bool = False) -> None:
+    def __init__(self, project: Project, *command: str, quick: bool = True) -> None:
         variables = project.quick_environment() if quick else project.environment()
         self.output = project.root / f"output-{time.monotonic_ns()}.txt"
         with self.output.open("w") as file:
             self.process = subprocess.Popen(
                 command, cwd=project.root, env=variables, stdout=file, stderr=file, start_new_session=True
             )
+
+    def running(self) -> bool:
+        return self.process.poll() is None
 
     def states(self) -> list[str]:
         """Return the state of each process of the group."""
@@ -150,9 +157,6 @@ class Command:
                 if os.getsid(process.pid) == self.process.pid:
                     states.append(process.status())
         return states
-
-    def running(self) -> bool:
-        return any(state != psutil.STATUS_ZOMBIE for state in self.states())
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
@@ -166,7 +170,7 @@ class Command:
     def wait(self, seconds: float) -> None:
         """Wait until all processes have ended and the system has removed them: to DVC, zombies are still running."""
         deadline = time.monotonic() + seconds
-        while self.running():
+        while any(state != psutil.STATUS_ZOMBIE for state in self.states()):
             assert time.monotonic() < deadline, f"still running after {seconds} s\n{self.printed()}"
             time.sleep(0.02)
         while self.states():

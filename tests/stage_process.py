@@ -1,48 +1,22 @@
-"""Stages in processes that start with torch loaded, so that dozens of runs do not each spend seconds on imports."""
+"""Stages in processes that start with their libraries loaded, and that a test can change or kill."""
 
-import contextlib
-import importlib
-import multiprocessing
 import os
-import sys
+import pickle
+import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import torch._dynamo  # noqa: F401  # the first optimizer would load it
-
-from lenet5.support.errors import UserError
-
-# The server that forks the stages loads them once.
-from stages import check, evaluate, plot, prepare, select, summary, theory, train  # noqa: F401
-
-processes = multiprocessing.get_context("forkserver")
-# The last three define what is called `before` a stage.
-PRELOADED = ["tests.stage_process", "tests.test_changes", "tests.test_faults", "tests.test_resume"]
-processes.set_forkserver_preload(PRELOADED)
+from tests import quick_client, quick_start
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The exit status of a process, negative for the number of a signal, and what it printed."""
+    """The exit status of a process, negative if it was killed, and what it printed."""
 
-    status: int | None
+    status: int
     output: str
-
-
-def start(
-    root: Path,
-    stage: str,
-    *arguments: str,
-    before: Callable[[], None] | None = None,
-    environment: dict[str, str] | None = None,
-) -> BaseProcess:
-    """Start `python -m stages.<stage> <arguments>` in `root`. `before`, called first, must be picklable."""
-    process = processes.Process(target=_run, args=(root, stage, arguments, before, environment or {}))
-    with contextlib.chdir(Path(__file__).parents[1]):  # where the server, which the first call starts, finds `tests`
-        process.start()
-    return process
 
 
 def run(
@@ -51,36 +25,31 @@ def run(
     *arguments: str,
     before: Callable[[], None] | None = None,
     environment: dict[str, str] | None = None,
+    seconds: float | None = None,
 ) -> Ended:
-    """Run a stage as `start` does, and wait for its end."""
-    process = start(root, stage, *arguments, before=before, environment=environment)
-    process.join()
-    output = _output(root).read_text()
-    _output(root).unlink()
-    return Ended(process.exitcode, output)
+    """Run `python -m stages.<stage> <arguments>` in `root`, and kill it after so many seconds.
 
-
-def _output(root: Path) -> Path:
-    """Return the path of the output, outside the folder, which may be read-only."""
-    return root.with_suffix(".output")
-
-
-def _run(
-    root: Path,
-    stage: str,
-    arguments: tuple[str, ...],
-    before: Callable[[], None] | None,
-    environment: dict[str, str],
-) -> None:
-    os.chdir(root)
-    os.environ.update(environment)
-    output = os.open(_output(root), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    if before:
-        before()
-    try:
-        importlib.import_module(f"stages.{stage}").main(*arguments)
-    except UserError:
-        sys.excepthook(*sys.exc_info())  # multiprocessing does not call the hook
-        sys.exit(1)
+    `before`, called first, must be picklable: it is part of a module of the tests, which loads the project's modules.
+    """
+    output = root.with_suffix(".output")  # outside the folder, which may be read-only
+    with output.open("w+") as file, open(os.devnull) as nothing:  # noqa: PTH123
+        connection = quick_client.request(
+            str(quick_start.programs() / "socket"),
+            f"stages.{stage}",
+            list(arguments),
+            folder=str(root),
+            environment=os.environ | (environment or {}),
+            files=(nothing.fileno(), file.fileno(), file.fileno()),
+            before=pickle.dumps(before) if before else b"",
+        )
+        with connection:
+            connection.settimeout(seconds)
+            try:
+                status = quick_client.exit_status(connection)
+            except TimeoutError:
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(None)
+                status = quick_client.exit_status(connection)
+    printed = output.read_text()
+    output.unlink()
+    return Ended(-signal.SIGKILL if status is None else status, printed)

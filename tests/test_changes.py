@@ -83,18 +83,18 @@ def failed(command: Command) -> str:
 
 
 def test_dvc_never_records_a_run_during_which_files_changed(project: Project) -> None:
-    project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=300))
+    project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=120))
     shutil.rmtree(project.root / "logs")
     model = project.root / "models/dropout.pt"
 
-    running = after_some_epochs(project, "dvc", "repro", "train@dropout", quick=True)
+    running = after_some_epochs(project, "dvc", "repro", "train@dropout")
     lock = project.read("dvc.lock")
     project.change_params(lambda params: params["techniques"]["dropout"].update(dropout=0.6))
     assert "dropout: params.yaml changed during this run." in failed(running)
     assert not model.exists()
     assert project.read("dvc.lock") == lock
 
-    running = after_some_epochs(project, "dvc", "repro", "train@dropout", quick=True)
+    running = after_some_epochs(project, "dvc", "repro", "train@dropout")
     lock = project.read("dvc.lock")
     module = project.root / "lenet5/training/loop.py"
     module.write_text(module.read_text() + "\n# edited\n")
@@ -105,15 +105,15 @@ def test_dvc_never_records_a_run_during_which_files_changed(project: Project) ->
     project.dvc("repro", "train@dropout")
     assert load_model(model)[1]["origin"]["settings"]["dropout"] == 0.6
     recorded = yaml.load(project.root / "dvc.lock")["stages"]["train@dropout"]["params"]["params.yaml"]
-    assert recorded["techniques.dropout"] == {"dropout": 0.6, "epochs": 300}
+    assert recorded["techniques.dropout"] == {"dropout": 0.6, "epochs": 120}
     log = project.read("logs/dropout.log").decode()
-    assert len(re.findall(r" epoch 1/300", log)) == 3  # none of them resumed from another's checkpoint
+    assert len(re.findall(r" epoch 1/120", log)) == 3  # none of them resumed from another's checkpoint
 
 
 def test_a_replicate_is_discarded_if_params_changed(project: Project) -> None:
     add_replication(project, ROOT)
-    project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=300))
-    running = Command(project, "python", "-m", "replication.replicate", "dropout", "0", "0.01", quick=True)
+    project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=120))
+    running = Command(project, "python", "-m", "replication.replicate", "dropout", "0", "0.01")
     while not (project.root / "logs/0.01-dropout-0.log").exists():
         assert running.running(), running.printed()
         time.sleep(0.01)

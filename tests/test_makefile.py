@@ -53,6 +53,13 @@ def test_recipes_get_no_variable_that_git_sets_in_hooks(tmp_path: Path) -> None:
     assert [line for line in output.splitlines() if "/nowhere" in line] == []
 
 
+def test_recipes_may_keep_what_python_compiles(tmp_path: Path) -> None:
+    forbidden = ("PYTHONDONTWRITEBYTECODE=1",)
+    status, output = make(tmp_path, "--eval=print: ; @env", "print", variables=forbidden)
+    assert status == 0
+    assert "PYTHONDONTWRITEBYTECODE" not in output
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "two", "", "1; touch x", "$(touch x)"])
 def test_an_invalid_number_of_jobs_is_rejected(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBS", text)

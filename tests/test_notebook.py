@@ -35,7 +35,7 @@ def test_the_notebook_runs_in_a_clone(project: Project, tmp_path: Path, monkeypa
     notebook = nbformat.read(clone.root / TOUR, as_version=4)
     place = {"metadata": {"path": str(clone.root / "docs")}}
     NotebookClient(notebook, timeout=60, kernel_name="python3", resources=place).execute(
-        env=clone.environment(IPYTHONDIR=str(tmp_path / "ipython"))
+        env=clone.environment() | {"IPYTHONDIR": str(tmp_path / "ipython")}
     )
     *_, tables, curves, classified = (cell.outputs for cell in notebook.cells)
     for name, output in zip(("replication/overview.md", "summary.md"), tables, strict=True):

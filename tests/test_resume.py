@@ -62,10 +62,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(
     # At random moments.
     chance = random.Random(technique)
     for _ in range(4):
-        process = stage_process.start(root, "train", technique)
-        process.join(chance.uniform(0.0, 0.3))
-        process.kill()
-        process.join()
+        stage_process.run(root, "train", technique, seconds=chance.uniform(0.0, 0.3))
     assert stage_process.run(root, "train", technique).status == 0
     assert results(project, technique) == results(computed_project, technique)
     assert not list(root.glob(".checkpoints/**/*.pt"))
@@ -107,7 +104,7 @@ def test_a_run_ends_when_dvc_is_killed_and_resumes_later(project: Project) -> No
     # More epochs than it can complete by then.
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=100_000))
     shutil.rmtree(project.root / "logs")
-    stopped = after_some_epochs(project, "dvc", "repro", "train@dropout")
+    stopped = after_some_epochs(project, "dvc", "repro", "train@dropout", quick=False)
     stopped.process.kill()
     stopped.wait(seconds=60)
     assert not (project.root / "models/dropout.pt").exists()
@@ -126,19 +123,19 @@ def test_an_interrupted_experiment_in_a_copy_resumes(project: Project) -> None:
         running.interrupt()
 
 
-def after_some_epochs(project: Project, *command: str, quick: bool = False) -> Command:
+def after_some_epochs(project: Project, *command: str, quick: bool = True) -> Command:
     """Start the command, and return it when it has trained for a few more epochs."""
     log = project.root / "logs/dropout.log"
     before = len(log.read_text().splitlines()) if log.exists() else 0
     started = Command(project, *command, quick=quick)
     while not log.exists() or len(log.read_text().splitlines()) < before + 4:
         assert started.running(), started.printed()
-        time.sleep(0.01)
+        time.sleep(0.05)
     return started
 
 
 def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tmp_path: Path) -> None:
-    epochs = 600  # takes some seconds, so that the command is still running when it is stopped
+    epochs = 300  # takes some seconds, so that the command is still running when it is stopped
     project.change_params(lambda params: params.update(techniques={"baseline": {}, "dropout": {"dropout": 0.2}}))
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=epochs))
     reference = untrained(project, tmp_path / "reference", "dropout")
@@ -163,7 +160,7 @@ def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tm
     assert "Interrupted. Run the same command again to resume." in stopped.printed()
     assert "Traceback" not in stopped.printed()
     for number in (signal.SIGTERM, signal.SIGHUP):  # to make alone
-        stopped = after_some_epochs(project, "make", "reproduce")
+        stopped = after_some_epochs(project, "make", "reproduce", quick=False)
         stopped.process.send_signal(number)
         stopped.wait(seconds=END)
         assert "Interrupted. Run the same command again to resume." in stopped.printed()
@@ -193,10 +190,11 @@ def test_a_terminated_command_leaves_no_process_and_no_folder(project: Project, 
     project.call_environment_ready()
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    smoke = Command(project, "env", f"TMPDIR={temporary}", "make", "smoke")
+    smoke = Command(project, "env", f"TMPDIR={temporary}", "make", "smoke", quick=False)
     while " epoch 1/" not in smoke.printed():
         assert smoke.running(), smoke.printed()
         time.sleep(0.02)
     smoke.process.terminate()
     smoke.wait(seconds=END)
-    assert list(temporary.iterdir()) == []
+    # Beside the empty folder of its own that PyTorch creates when it is loaded
+    assert [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")] == []

@@ -128,9 +128,9 @@ def test_dvc_at_work_is_named_and_waited_for(computed: Project) -> None:
     code = computed.root / "stages/prepare.py"
     hold = "    import time\n\n    while not Path('.checkpoints/end').exists():\n        time.sleep(0.1)\n"
     code.write_text("from pathlib import Path\n" + code.read_text() + hold)
-    other = Command(computed, "dvc", "repro", "prepare")
+    other = Command(computed, "dvc", "repro", "prepare", quick=False)
     wait_for("Running stage 'prepare'", other)
-    waiting = Command(computed, "make", "reproduce", quick=True)
+    waiting = Command(computed, "make", "reproduce")
     wait_for(f"Waiting for another DVC to end: (PID {other.process.pid}): ", waiting)
     (computed.root / ".checkpoints/end").touch()
     assert waiting.process.wait(timeout=120) == 0, waiting.printed()

@@ -72,7 +72,8 @@ def test_an_interrupted_verification_leaves_nothing(project: Project, tmp_path: 
     (tmp_path / "temporary").mkdir()
     project.commit("results")
     before = project.run("git", "status", "--porcelain", "--ignored").stdout
-    started = Command(project, "env", f"TMPDIR={tmp_path}/temporary", "python", "-m", "commands.verify", "dropout")
+    variables = (f"TMPDIR={tmp_path}/temporary", "PYTHONDONTWRITEBYTECODE=1")
+    started = Command(project, "env", *variables, "python", "-m", "commands.verify", "dropout")
     while "Running stage 'check'" not in started.printed():
         assert started.running(), started.printed()
     started.interrupt()

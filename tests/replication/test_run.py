@@ -98,17 +98,17 @@ def test_killed_replication_resumes_with_the_same_bytes(replicated: Project) -> 
     (replicated.root / "replication/dvc.lock").unlink()
     shutil.rmtree(replicated.root / ".dvc/cache")  # so that nothing is restored
     replicated.call_environment_ready()
-    killed = Command(replicated, "make", "replicate", quick=True)
+    killed = Command(replicated, "make", "replicate")
     while not computed(replicated):
         assert killed.running(), killed.printed()
         time.sleep(0.05)
     killed.kill()
-    orphaned = Command(replicated, "make", "replicate", quick=True)
+    orphaned = Command(replicated, "make", "replicate")
     while len(computed(replicated)) < 2:
         assert orphaned.running(), orphaned.printed()
         time.sleep(0.05)
     orphaned.process.kill()
-    last = Command(replicated, "make", "replicate", quick=True)
+    last = Command(replicated, "make", "replicate")
     assert last.process.wait(timeout=300) == 0, last.printed()
     assert "Another 'make replicate' is running" in last.printed()
     assert replicated.files("metrics/replicates/*/*.json", "metrics/replication.*") == expected
@@ -124,7 +124,6 @@ def test_make_replicate_computes_the_others_when_one_fails(replicated: Project) 
     shutil.rmtree(replicated.root / ".checkpoints")
     (replicated.root / ".checkpoints").mkdir()
     (replicated.root / ".checkpoints/0.01-baseline-0").write_text("a file in place of a folder")
-    # With a variable, in the usual way: after the failure, commands.repair looks at the other DVC's command line.
     failed = replicated.run("make", "replicate", check=False, JOBS="2")
     assert failed.returncode != 0
     assert "1 of 8 replicates failed; see the messages above." in failed.stderr, failed.stdout + failed.stderr

@@ -77,12 +77,12 @@ def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
     site.dvc("--cd", "replication", "repro", "fingerprint")
     site.commit("half of the plan")
     worker = clone(site, "worker")
-    by_hand = Command(worker, *WORKER, "--shard", "1/2", quick=True)
+    by_hand = Command(worker, *WORKER, "--shard", "1/2")
     # The other worker is a task of the job array, which creates its own clone.
     array = {"SLURM_SUBMIT_DIR": site.root, "SLURM_ARRAY_TASK_ID": 2, "SLURM_ARRAY_TASK_MAX": 2}
     settings = (f"{name}={value}" for name, value in array.items())
     task = Project(site.root.with_name("origin.workers") / "2")
-    by_slurm = Command(site, "env", *settings, "bash", "replication/slurm.sh", quick=True)
+    by_slurm = Command(site, "env", *settings, "bash", "replication/slurm.sh")
     trained = [Project.stages_in(end(command)) for command in (by_hand, by_slurm)]
     assert [len(names) for names in trained] == [2, 2]
     assert not trained[0] & trained[1]
@@ -97,7 +97,7 @@ def test_a_killed_worker_loses_at_most_its_own_replicate(site: Project) -> None:
     site.change_params(lambda params: params["train"].update(epochs=40))
     site.commit("long enough to kill it")
     worker = clone(site, "worker")
-    killed = Command(worker, *WORKER, FIRST, SECOND, quick=True)
+    killed = Command(worker, *WORKER, FIRST, SECOND)
     wait(lambda: "dropout-1: epoch 3/" in killed.printed(), killed)
     killed.kill()
 
@@ -112,10 +112,10 @@ def test_a_killed_worker_loses_at_most_its_own_replicate(site: Project) -> None:
 
 def test_two_workers_can_compute_the_same_name_at_once(site: Project) -> None:
     workers = clone(site, "worker1"), clone(site, "worker2")
-    early = Command(workers[0], *WORKER, FIRST)
+    early = Command(workers[0], *WORKER, FIRST, quick=False)
     wait(lambda: "Running stage" in early.printed(), early)
     os.killpg(early.process.pid, signal.SIGSTOP)
-    late = Command(workers[1], *WORKER, FIRST, quick=True)
+    late = Command(workers[1], *WORKER, FIRST)
     try:
         wait(lambda: "Running stage" in late.printed(), late)
     finally:
