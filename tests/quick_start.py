@@ -47,7 +47,7 @@ LIBRARIES = [
     "dvc.repo.reproduce", "dvc.stage.cache", "dvc.ui.table", "dvc.utils.hydra", "dvc.utils.strictyaml",
     "dvc_data.hashfile.db.local", "dvc_data.index.checkout", "dvc_task.proc.manager",
     "fsspec.implementations.memory", "hydra._internal.config_loader_impl", "kombu.transport.filesystem", "networkx",
-    "platformdirs", "pygit2", "pytest", "rich.text", "scmrepo.fs", "torch._dynamo", "vl_convert",
+    "platformdirs", "pygit2", "pytest", "rich.text", "scmrepo.fs", "vl_convert",
 ]  # fmt: skip
 ROOT = Path(__file__).parents[1]
 FOLDER = "QUICK_START"  # the environment variable with the folder of the two programs
