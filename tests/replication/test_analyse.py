@@ -84,6 +84,12 @@ def test_a_technique_that_diverged_has_only_its_failures() -> None:
     assert len(tables.cells(rows[0])) == len(tables.cells(rows[1])) == len(tables.HEADER)
     assert tables.overview(rows).splitlines()[3].split() == ["|", "other", "|", "diverged", "|", "|"]
     assert len(tables.exercise(rows).splitlines()) == 2  # the header
+    [note] = figures.accuracy(found, rows).axes[0].texts
+    assert (note.get_text(), note.get_position()) == ("diverged", (0.5, 1))
+    compared = {0.01: {"baseline": BASELINE, "other": diverged}, 0.1: {"baseline": BASELINE, "other": P_02}}
+    rows = analyse(compared, load_plan(ROOT / "replication/params.yaml"), {})
+    of_diverged, of_other = figures.differences(compared, rows, 0.2).axes
+    assert [len(axis.texts) for axis in (of_diverged, of_other)] == [0, 1]
 
 
 def test_a_technique_is_described_from_two_seeds_on() -> None:
