@@ -35,7 +35,7 @@ static float *s2_of(int64_t group) { return workspace.s2 + group * S2_SIZE * GRO
 static void c1_forward(void) {
     for (int64_t g = 0; g < GROUPS; g++) {
         const ConvolutionResults s2 = {
-            .pooled = s2_of(g), .relu_bits = workspace.s2_relu_bits + g * S2_SIZE * GROUP
+            .pooled = s2_of(g), .relu_words = workspace.s2_relu_words + g * S2_RELU_WORDS * GROUP
         };
         convolve(IMAGE, C1, C1_TILE, pixels_of(g), parameters.c1, s2);
     }
@@ -45,7 +45,7 @@ static void c3_forward(void) {
     for (int64_t g = 0; g < GROUPS; g++) {
         const ConvolutionResults s4 = {
             .pooled = workspace.s4 + g * S4_SIZE * GROUP,
-            .relu_bits = workspace.s4_relu_bits + g * S4_SIZE * GROUP,
+            .relu_words = workspace.s4_relu_words + g * S4_RELU_WORDS * GROUP,
         };
         convolve(S2, C3, C3_TILE, s2_of(g), parameters.c3, s4);
     }

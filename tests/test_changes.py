@@ -141,5 +141,9 @@ def test_code_edited_while_a_program_starts_is_noticed(project: Project) -> None
 @pytest.mark.parametrize("file", ["dvc.yaml", "replication/dvc.yaml"])
 def test_every_stage_compares_what_it_read(file: str) -> None:
     programs = set(re.findall(r"python -m ([\w.]+)", (ROOT / file).read_text()))
-    texts = {program: (ROOT / f"{program.replace('.', '/')}.py").read_text() for program in programs}
+    paths = {program: ROOT / program.replace(".", "/") for program in programs}
+    mains = {
+        program: path / "__main__.py" if path.is_dir() else path.with_suffix(".py") for program, path in paths.items()
+    }
+    texts = {program: path.read_text() for program, path in mains.items()}
     assert [program for program, text in texts.items() if "    inputs.require_unchanged()\n" not in text] == []

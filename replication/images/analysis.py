@@ -65,13 +65,18 @@ def tenths(distances: Values, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return result
 
 
+def trained(techniques: Techniques) -> Techniques:
+    """Return the techniques of which not every run diverged."""
+    return {name: ours for name, ours in techniques.items() if ours.by_seed}
+
+
 def in_halves(techniques: Techniques, tenth: NDArray[np.int64]) -> dict[str, Any]:
     """Return each technique's accuracy in percent on the half of the test images that is nearer to a training image and
     on the other, and its difference from the baseline there, in points, paired by seed."""
     near = tenth < TENTHS / 2
     seeds = common_seeds(techniques)
     results: dict[str, Any] = {}
-    for name, ours in techniques.items():
+    for name, ours in trained(techniques).items():
         paired = seeds.get(name, list(ours.by_seed))
         halves = {half: _percent(ours.correct(paired), of) for half, of in (("near", near), ("far", ~near))}
         results[name] = {half: _mean(values) for half, values in halves.items()}
@@ -87,7 +92,7 @@ def in_halves(techniques: Techniques, tenth: NDArray[np.int64]) -> dict[str, Any
 def by_tenth(techniques: Techniques, tenth: NDArray[np.int64]) -> dict[str, list[float | None]]:
     """Return the mean accuracy in percent of each technique on every tenth of the test images, nearest first. None for
     a tenth without images, which classes of fewer than ten images can leave."""
-    correct = {name: ours.correct(list(ours.by_seed)) for name, ours in techniques.items()}
+    correct = {name: ours.correct(list(ours.by_seed)) for name, ours in trained(techniques).items()}
     parts = [tenth == number for number in range(TENTHS)]
     return {
         name: [float(100 * rows[:, part].mean()) if part.any() else None for part in parts]
@@ -110,8 +115,9 @@ def by_class(techniques: Techniques, labels: NDArray[np.int64], names: tuple[str
 
 def missed_by_all(replicates: dict[float, Techniques]) -> NDArray[np.int64]:
     """Return which test images every replicate misclassifies: int64 places."""
-    correct = [ours.correct(list(ours.by_seed)) for techniques in replicates.values() for ours in techniques.values()]
-    return np.flatnonzero(~np.concatenate(correct).any(axis=0))
+    all_of = (ours for techniques in replicates.values() for ours in trained(techniques).values())
+    correct = [ours.correct(list(ours.by_seed)) for ours in all_of]
+    return np.flatnonzero(~np.concatenate(correct).any(axis=0)) if correct else np.array([], np.int64)
 
 
 def about_missed(

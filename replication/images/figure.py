@@ -25,17 +25,18 @@ def draw(
     figure = Figure(figsize=(WIDTH, 11), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=HEIGHTS)[:, 0]
     rates = content["by_learning_rate"]
+    all_styles = styles(list(dict.fromkeys(name for of in rates.values() for name in of["accuracy_by_tenth"])))
     panels = top.subplots(1, len(rates), sharey=True, squeeze=False)[0]
     for axis, (rate, of_rate) in zip(panels, rates.items(), strict=True):
-        for name, style in styles(list(of_rate["accuracy_by_tenth"])).items():
-            axis.plot(range(1, 11), of_rate["accuracy_by_tenth"][name], label=label(name), markersize=4, **style)
+        for name, accuracies in of_rate["accuracy_by_tenth"].items():
+            axis.plot(range(1, 11), accuracies, label=label(name), markersize=4, **all_styles[name])
         axis.set(title=f"learning rate {rate}", xlabel="tenth of each class, nearest to a training image first")
         axis.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy, %")
     top.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     panels = middle.subplots(1, len(rates), sharex=True, sharey=True, squeeze=False)[0]
     for axis, (rate, of_rate) in zip(panels, rates.items(), strict=True):
-        _differences(axis, of_rate["difference_by_class"], styles(list(of_rate["accuracy_by_tenth"])))
+        _differences(axis, of_rate["difference_by_class"], all_styles)
         axis.set(title=f"learning rate {rate}", xlabel="accuracy minus that of the baseline, points (95 %)")
     shown = content["missed_by_all"]["images"][:SHOWN]
     pairs = [((test, image), (known, int(nearest[image]))) for image in shown]
@@ -47,7 +48,8 @@ def _differences(axis: Axes, by_technique: dict[str, Any], all_styles: dict[str,
     """Draw the difference from the baseline on each class, with its interval."""
     classes = list(next(iter(by_technique.values()), {}))
     axis.axvline(0, color="0.3", linewidth=1)
-    for shift, (name, differences) in zip((-0.25, 0.0, 0.25, 0.4, -0.4), by_technique.items(), strict=False):
+    shifts = np.linspace(-0.25, 0.25, len(by_technique))
+    for shift, (name, differences) in zip(shifts, by_technique.items(), strict=True):
         style = {key: all_styles[name][key] for key in ("color", "marker")}
         means = np.array([differences[each]["difference"] for each in classes])
         bounds = np.array([differences[each]["interval"] for each in classes])

@@ -31,7 +31,7 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
     headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates"]
     assert re.findall("<h2>(.*?)</h2>", markup) == headings
     images = re.findall(r'<img alt="[^"]{20,}" src="data:image/png;base64,[^"]+">', markup)
-    assert len(images) == markup.count("<img") == 5
+    assert len(images) == markup.count("<img") == 6
     for path in ("metrics/summary.md", "metrics/replication/overview.md", "metrics/replication.md"):
         for row in project.read(path).decode().splitlines()[2:]:
             name, *cells = [cell.strip().replace("<", "&lt;") for cell in row.strip("|").split("|")]

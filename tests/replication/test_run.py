@@ -79,10 +79,14 @@ def test_an_added_seed_computes_only_its_replicates(replicated: Project) -> None
 def test_only_settings_that_affect_replicates_outdate_them(replicated: Project) -> None:
     replicated.change_params(lambda params: params["train"].update(seed=5, learning_rate=0.5))
     replicated.change_params(lambda params: params["data"].update(split_seed=5))
+    fingerprint = "replication/dvc.yaml:fingerprint"
+    assert replicated.stages_run(fingerprint) == set()
     assert outdated(replicated) == set()
     replicated.change_params(lambda params: params["techniques"]["dropout"].update(dropout=0.4))
+    replicated.stages_run(fingerprint)
     assert outdated(replicated) == {f"{stage}@dropout-{seed}" for stage in ("replicate", "control") for seed in (0, 1)}
     replicated.change_params(lambda params: params["train"].update(epochs=4))
+    replicated.stages_run(fingerprint)
     assert "replicate@baseline-0" in outdated(replicated)
 
 

@@ -95,6 +95,7 @@ def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
 
 def test_a_killed_worker_loses_at_most_its_own_replicate(site: Project) -> None:
     site.change_params(lambda params: params["train"].update(epochs=40))
+    site.dvc("--cd", "replication", "repro", "fingerprint")
     site.commit("long enough to kill it")
     worker = clone(site, "worker")
     killed = Command(worker, *WORKER, FIRST, SECOND)
