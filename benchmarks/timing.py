@@ -57,7 +57,7 @@ def timed(name: str, share: float, batch: int, *, wait: bool) -> dict[str, float
     contender.train(batch / contender.training_images)
     numbers = {"start": time.time() - psutil.Process().create_time()}
     before = contender.evaluate(WARM_UP)
-    contender.train(WARM_UP)
+    contender.train(max(WARM_UP, share))  # the first pass over the images finds their memory cold
     if wait:
         print("ready", flush=True)
         sys.stdin.readline()
