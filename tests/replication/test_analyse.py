@@ -86,10 +86,12 @@ def test_a_technique_that_diverged_has_only_its_failures() -> None:
     assert len(tables.exercise(rows).splitlines()) == 2  # the header
     [note] = figures.accuracy(found, rows).axes[0].texts
     assert (note.get_text(), note.get_position()) == ("diverged", (0.5, 1))
-    compared = {0.01: {"baseline": BASELINE, "other": diverged}, 0.1: {"baseline": BASELINE, "other": P_02}}
+    partly = replicates([[image < 53 for image in range(100)]] * 9, first_seed=1)  # seed 0 diverged
+    compared = {0.01: {"baseline": BASELINE, "other": diverged}, 0.1: {"baseline": BASELINE, "other": partly}}
     rows = analyse(compared, load_plan(ROOT / "replication/params.yaml"), {})
     of_diverged, of_other = figures.differences(compared, rows, 0.2).axes
     assert [len(axis.texts) for axis in (of_diverged, of_other)] == [0, 1]
+    assert of_other.lines[1].get_xdata() == pytest.approx([3] * 8)  # the seeds that both have
 
 
 def test_a_technique_is_described_from_two_seeds_on() -> None:
