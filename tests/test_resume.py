@@ -104,7 +104,7 @@ def test_a_run_ends_when_dvc_is_killed_and_resumes_later(project: Project) -> No
     # More epochs than it can complete by then.
     project.change_params(lambda params: params["techniques"]["dropout"].update(epochs=100_000))
     shutil.rmtree(project.root / "logs")
-    stopped = after_some_epochs(project, "dvc", "repro", "train@dropout", quick=False)
+    stopped = after_some_epochs(project, "dvc", "repro", "train@dropout")
     stopped.process.kill()
     stopped.wait(seconds=60)
     assert not (project.root / "models/dropout.pt").exists()
@@ -123,11 +123,12 @@ def test_an_interrupted_experiment_in_a_copy_resumes(project: Project) -> None:
         running.interrupt()
 
 
-def after_some_epochs(project: Project, *command: str, quick: bool = True) -> Command:
-    """Start the command, and return it when it has trained for a few more epochs."""
+def after_some_epochs(project: Project, *command: str) -> Command:
+    """Start the command in the usual way, so that signals reach all its processes at once, and return it when it has
+    trained for a few more epochs."""
     log = project.root / "logs/dropout.log"
     before = len(log.read_text().splitlines()) if log.exists() else 0
-    started = Command(project, *command, quick=quick)
+    started = Command(project, *command, quick=False)
     while not log.exists() or len(log.read_text().splitlines()) < before + 4:
         assert started.running(), started.printed()
         time.sleep(0.05)
@@ -160,7 +161,7 @@ def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tm
     assert "Interrupted. Run the same command again to resume." in stopped.printed()
     assert "Traceback" not in stopped.printed()
     for number in (signal.SIGTERM, signal.SIGHUP):  # to make alone
-        stopped = after_some_epochs(project, "make", "reproduce", quick=False)
+        stopped = after_some_epochs(project, "make", "reproduce")
         stopped.process.send_signal(number)
         stopped.wait(seconds=END)
         assert "Interrupted. Run the same command again to resume." in stopped.printed()
