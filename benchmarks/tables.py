@@ -5,22 +5,17 @@ from lenet5.support.process import set_up
 set_up()
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.figure import names_of
+from lenet5.report.tables import markdown
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 from lenet5.support.paths import METRICS
 
 PAGE = Path("docs/performance.md")
 START, END = "<!-- written by `python -m benchmarks.tables` -->\n", "<!-- end of the tables -->\n"
-
-
-def table(head: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a Markdown table."""
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
 
 
 def contenders(benchmark: dict[str, Any]) -> str:
@@ -33,7 +28,7 @@ def contenders(benchmark: dict[str, Any]) -> str:
     for name in sorted(seconds, key=lambda name: seconds[name]):
         times = [f"{factors[name][n]:.1f} times" if name in factors else "" for n in counts]
         rows.append([names[name], f"{seconds[name]:.1f}", *times])
-    return table(head, rows)
+    return markdown(head, rows)
 
 
 def shares(benchmark: dict[str, Any]) -> str:
@@ -48,14 +43,14 @@ def shares(benchmark: dict[str, Any]) -> str:
     for part, name in (("train", "training"), ("evaluate", "evaluation"), ("epoch", "epoch")):
         times = [epoch[vectors][compiler] for vectors, compiler in columns]
         rows.append([f"{name}, seconds", *(f"{of[part]:.2f} ({100 * of[f'limit / {part}']:.0f} %)" for of in times)])
-    return table(["", *(f"{vectors}, {compiler}" for vectors, compiler in columns)], rows)
+    return markdown(["", *(f"{vectors}, {compiler}" for vectors, compiler in columns)], rows)
 
 
 def projected(benchmark: dict[str, Any]) -> str:
     """Return the minutes of the study and of all replicates for each number of cores."""
     by_cores = benchmark["projection"]
     rows = [[part, *(f"{of[part] / 60:.1f}" for of in by_cores.values())] for part in ("study", "replicates")]
-    return table(["minutes, by cores", *by_cores], rows)
+    return markdown(["minutes, by cores", *by_cores], rows)
 
 
 def tables(benchmark: dict[str, Any]) -> str:

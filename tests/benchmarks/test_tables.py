@@ -22,21 +22,24 @@ RESULTS = {
 
 def test_the_tables_show_times_factors_and_shares_of_the_limit() -> None:
     assert contenders(RESULTS).splitlines() == [
-        "|  | seconds per epoch | ours is faster, 1 core | ours is faster, 2 cores |",
-        "| --- | --- | --- | --- |",
-        "| ours, C | 1.2 |  |  |",
-        "| standard loop | 9.5 | 7.9 times | 14.0 times |",
+        "|               |   seconds per epoch |   ours is faster, 1 core |   ours is faster, 2 cores |",
+        "|:--------------|--------------------:|-------------------------:|--------------------------:|",
+        "| ours, C       |                 1.2 |                          |                           |",
+        "| standard loop |                 9.5 |                7.9 times |                14.0 times |",
     ]
     assert shares(RESULTS).splitlines() == [
-        "|  | AVX2, gcc |",
-        "| --- | --- |",
-        "| limit of one core, GFLOP/s | 100 |",
-        "| C1 forward | 81 (81 %) |",
-        "| training, seconds | 0.90 (70 %) |",
-        "| evaluation, seconds | 0.30 (80 %) |",
-        "| epoch, seconds | 1.20 (72 %) |",
+        "|                            |   AVX2, gcc |",
+        "|:---------------------------|------------:|",
+        "| limit of one core, GFLOP/s |         100 |",
+        "| C1 forward                 |   81 (81 %) |",
+        "| training, seconds          | 0.90 (70 %) |",
+        "| evaluation, seconds        | 0.30 (80 %) |",
+        "| epoch, seconds             | 1.20 (72 %) |",
     ]
-    assert projected(RESULTS).splitlines()[2:] == ["| study | 8.0 | 4.1 |", "| replicates | 150.0 | 75.0 |"]
+    assert projected(RESULTS).splitlines()[2:] == [
+        "| study               |   8.0 |  4.1 |",
+        "| replicates          | 150.0 | 75.0 |",
+    ]
     with pytest.raises(UserError, match="lacks the lines"):
         with_tables("# Performance\n", RESULTS)
 
