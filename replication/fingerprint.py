@@ -15,11 +15,12 @@ import json
 from typing import Any
 
 from lenet5.data.dataset import Data, Split
+from lenet5.preparation.sources import load_prepared
 from lenet5.support.files import write_json
 from lenet5.support.params import load_params, technique_settings
 from lenet5.support.paths import METRICS
 from replication.analysis.results import load_plan
-from replication.replicate import load_prepared, replicate
+from replication.replicate import replicate
 
 FINGERPRINT = METRICS / "fingerprint.json"
 SEED = 1  # not the study's, so that the split is drawn here too

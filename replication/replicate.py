@@ -17,8 +17,7 @@ from typing import Any
 from lenet5.data.dataset import Data
 from lenet5.data.tensors import tensors_digest
 from lenet5.network.model import parameter_count
-from lenet5.preparation.prepare import prepare
-from lenet5.preparation.sources import raw_files, raw_folder
+from lenet5.preparation.sources import load_prepared
 from lenet5.report.metrics import evaluate
 from lenet5.support.errors import DivergenceError
 from lenet5.support.files import write_json
@@ -28,11 +27,6 @@ from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, build_network, train
 from lenet5.training.progress import Reporter
 from replication.analysis.results import packed, path_of
-
-
-def load_prepared(settings: DataSettings) -> Data:
-    """Return the data set, downloaded if necessary, padded and split."""
-    return prepare(raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True)), settings)
 
 
 def replicate(

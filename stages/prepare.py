@@ -10,8 +10,7 @@ set_up()
 
 from lenet5.data.dataset import save_class_names, save_split
 from lenet5.preparation.card import data_card
-from lenet5.preparation.prepare import prepare
-from lenet5.preparation.sources import raw_files, raw_folder
+from lenet5.preparation.sources import load_prepared
 from lenet5.support.files import write_atomically
 from lenet5.support.params import load_params
 from lenet5.support.paths import PREPARED
@@ -22,8 +21,7 @@ CARD = PREPARED.with_name("README.md")
 def main() -> None:
     inputs = Inputs(lambda: load_params().data)
     settings = inputs.parameters
-    contents = raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True))
-    data = prepare(contents, settings)
+    data = load_prepared(settings)
     card = data_card(data, settings)
     inputs.require_unchanged()
     for name, split in data._asdict().items():

@@ -18,9 +18,11 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from lenet5.preparation.prepare import idx_size
+from lenet5.data.dataset import Data
+from lenet5.preparation.prepare import idx_size, prepare
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
+from lenet5.support.params import DataSettings
 from lenet5.support.paths import RAW
 
 MIRROR = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -40,6 +42,11 @@ def raw_folder() -> Path:
     the folder of the project itself, which DVC_ROOT names, so that nothing is downloaded again."""
     shared = Path(os.environ.get("DVC_ROOT", ".")).resolve() / RAW
     return RAW if RAW.exists() or not shared.is_dir() else shared
+
+
+def load_prepared(settings: DataSettings) -> Data:
+    """Return the data set, downloaded if necessary, padded and split. Raises UserError if it is not available."""
+    return prepare(raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True)), settings)
 
 
 def raw_files(folder: Path, sha256: dict[str, str]) -> dict[str, bytes]:

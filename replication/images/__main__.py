@@ -11,8 +11,7 @@ import matplotlib as mpl
 import torch
 
 from lenet5.data.dataset import Split
-from lenet5.preparation.prepare import prepare
-from lenet5.preparation.sources import raw_files, raw_folder
+from lenet5.preparation.sources import load_prepared
 from lenet5.report.figures import STYLE, png
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.params import load_params
@@ -29,7 +28,7 @@ def main() -> None:
     inputs = Inputs(lambda: (load_plan(), load_params().data), REPLICATES)
     plan, settings = inputs.parameters
     replicates = read_replicates(plan)
-    data = prepare(raw_files(raw_folder(), settings.sha256.model_dump(by_alias=True)), settings)
+    data = load_prepared(settings)
     known = Split(*(torch.cat(pair) for pair in zip(data.train, data.validation, strict=True)))
     distances, nearest = analysis.nearest(data)
     labels, nearest_labels = data.test.labels.numpy(), known.labels.numpy()[nearest]

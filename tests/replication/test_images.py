@@ -92,9 +92,8 @@ def test_what_the_results_say_of_the_images_follows_from_this() -> None:
     near, far = (low["accuracy_in_halves"]["baseline"][half]["mean"] for half in ("near", "far"))
     assert f"the baseline at 0.001 reaches {near:.1f} %, on the other half {far:.1f} %" in results
     apart = {
-        (name, rate): of[rate]["accuracy_in_halves"][name]["against_baseline"]["far_minus_near"]
-        for of in (COMMITTED["by_learning_rate"],)
-        for rate in of
+        (name, rate): of["accuracy_in_halves"][name]["against_baseline"]["far_minus_near"]
+        for rate, of in COMMITTED["by_learning_rate"].items()
         for name in ("batch_norm", "dropout", "weight_decay")
     }
     assert {name for (name, _), of in apart.items() if np.prod(of["interval"]) > 0} == {"batch_norm"}
