@@ -62,6 +62,7 @@ COMPARED = {
     "optimizer": "adam",
     "learning_rate": 0.01,
     "schedule": "constant",
+    "augmentation": "none",
     "weight_decay": 0.0,
     "label_smoothing": 0.0,
     "batch_norm": False,

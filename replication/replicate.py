@@ -12,6 +12,7 @@ set_up()
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lenet5.data.dataset import Data
@@ -56,29 +57,44 @@ def replicate(
     }
 
 
-def main(technique: str, seed: int, learning_rate: float) -> None:
-    set_up_torch()
+def compute(
+    technique: str, path: Path, parameters: Callable[[], tuple[TrainSettings, DataSettings]], *, test: bool = True
+) -> None:
+    """Compute the run whose result is the file `path`, or resume it. `parameters` reads its settings.
 
+    Without `test`, the validation images take the place of the test images, and the result holds nothing of these.
+    """
+    set_up_torch()
+    inputs = Inputs(parameters)
+    settings, data_settings = inputs.parameters
+    if settings.device == "cuda":
+        require_gpu()
+    data = load_prepared(data_settings)
+    if not test:
+        data = data._replace(test=data.validation)
+    run = f"{path.parent.name}-{path.stem}"
+    reporter = Reporter(run, settings.epochs)
+    with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:
+        metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
+        kept = {key: value for key, value in metrics.items() if test or not key.startswith("test_")}
+        identification = {"technique": technique, "seed": settings.seed, "learning_rate": settings.learning_rate}
+        inputs.require_unchanged()
+        write_json(path, identification | kept)
+        checkpoint.delete()
+    images = "test" if test else "validation"
+    reporter.close(
+        "diverged" if "failure" in metrics else f"{images} accuracy {100 * metrics[f'{images}_accuracy']:.2f} %"
+    )
+
+
+def main(technique: str, seed: int, learning_rate: float) -> None:
     def parameters() -> tuple[TrainSettings, DataSettings]:
         params = load_params()
         settings = technique_settings(params, technique)
         settings = settings.model_copy(update={"seed": seed, "learning_rate": learning_rate})
         return settings, params.data.model_copy(update={"split_seed": seed})
 
-    inputs = Inputs(parameters)
-    settings, data_settings = inputs.parameters
-    if settings.device == "cuda":
-        require_gpu()
-    data = load_prepared(data_settings)
-    run = f"{learning_rate}-{technique}-{seed}"
-    reporter = Reporter(run, settings.epochs)
-    with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:
-        metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
-        content = {"technique": technique, "seed": seed, "learning_rate": learning_rate, **metrics}
-        inputs.require_unchanged()
-        write_json(path_of(technique, seed, learning_rate), content)
-        checkpoint.delete()
-    reporter.close("diverged" if "failure" in metrics else f"test accuracy {100 * metrics['test_accuracy']:.2f} %")
+    compute(technique, path_of(technique, seed, learning_rate), parameters)
 
 
 if __name__ == "__main__":

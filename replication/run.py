@@ -1,4 +1,5 @@
-"""Compute the replicates that are not up to date, several side by side, and then the analysis: `make replicate`."""
+"""Compute the replicates and the runs of recipes that are not up to date, several side by side, and then the analysis:
+`make replicate`."""
 
 from lenet5.support.process import set_up
 
@@ -17,13 +18,15 @@ from tqdm import tqdm
 from commands.interruption import Pool, end_together
 from commands.pipeline import alone, dvc, jobs
 from lenet5.support.errors import UserError
-from lenet5.support.params import load_params
 from lenet5.support.paths import METRICS
 from replication.analysis.results import load_plan
+from replication.recipes.plan import load_recipes
 
 PIPELINE = Path("replication")
-RESULT = re.compile(r"\S+: (test accuracy .*|diverged)")
-EPOCH = re.compile(r"epoch (\d+)/\d+:")
+STAGES = ("replicate", "control", "search", "final")  # each of their stages computes one run
+RESULT = re.compile(r"\S+: ((?:test|validation) accuracy .*|diverged)")
+EPOCH = re.compile(r"epoch (\d+)/(\d+):")
+BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"  # runs, with the fractions of those in progress
 
 
 def output(*arguments: str, folder: Path = PIPELINE) -> str:
@@ -39,19 +42,20 @@ def outdated() -> list[str]:
     The fingerprint is brought up to date first, since it decides which replicates are up to date.
     """
     output("repro", "--single-item", "fingerprint")
-    return list(json.loads(output("status", "--json", "replicate", "control")))
+    return list(json.loads(output("status", "--json", *STAGES)))
 
 
-def compute(name: str, epochs: "tqdm[Any]") -> str:
+def compute(name: str, bar: "tqdm[Any]") -> str:
     """Compute one replicate, advance the bar with its epochs, and return its result. Raises UserError if it fails."""
-    printed, epoch = [""], 0
+    printed, done = [""], 0.0
 
     def show(line: str) -> None:
-        nonlocal epoch
+        nonlocal done
         printed.append(line.strip())
         if match := EPOCH.search(line):
-            epochs.update(int(match[1]) - epoch)
-            epoch = int(match[1])
+            share = int(match[1]) / int(match[2])
+            bar.update(share - done)
+            done = share
 
     try:
         dvc("repro", "--single-item", name, folder=PIPELINE, show=show)
@@ -63,13 +67,10 @@ def compute(name: str, epochs: "tqdm[Any]") -> str:
 
 def compute_all(names: list[str], count: int) -> list[str]:
     """Compute replicates, `count` side by side, and return the errors of those that failed."""
-    total = len(names) * load_params().train.epochs
     started = time.monotonic()
     errors = []
-    with (
-        tqdm(total=total, unit="epoch", smoothing=0.02, disable=not names or not sys.stderr.isatty()) as bar,
-        Pool(count) as pool,
-    ):
+    silent = not names or not sys.stderr.isatty()
+    with tqdm(total=len(names), bar_format=BAR, smoothing=0.02, disable=silent) as bar, Pool(count) as pool:
         futures = [pool.submit(compute, name, bar) for name in names]
         for done, future in enumerate(as_completed(futures), start=1):
             try:
@@ -84,7 +85,7 @@ def compute_all(names: list[str], count: int) -> list[str]:
 
 def main() -> None:
     count = jobs()
-    load_plan()  # reports mistakes before anything is computed
+    load_plan(), load_recipes()  # report mistakes before anything is computed
     with alone("replicate"):
         names = outdated()
         print(f"{len(names)} replicates to compute, {count} at a time.", flush=True)

@@ -30,6 +30,7 @@ from dvc.repo import Repo
 
 from lenet5.support.errors import UserError
 from replication.analysis.results import load_plan, read_replicate
+from replication.recipes.plan import RECIPES, load_recipes, read_recipe
 from replication.run import PIPELINE, output
 
 FILE = PIPELINE / "dvc.yaml"
@@ -140,7 +141,7 @@ def compute(name: str) -> bool:
         return False
     path = result_of(name)
     try:
-        read_replicate(path)
+        (read_recipe if path.is_relative_to(RECIPES) else read_replicate)(path)
     except UserError as error:
         print(f"{error}. It is deleted, and {name} is computed again.", flush=True)
         path.unlink()
@@ -155,7 +156,7 @@ def compute(name: str) -> bool:
 
 
 def main(names: list[str], part: str | None = None) -> None:
-    load_plan()  # reports mistakes before anything is computed
+    load_plan(), load_recipes()  # report mistakes before anything is computed
     with Repo() as repo:
         names = names + (shard(part, replicates(repo)) if part else [])
         check(repo, names)

@@ -27,6 +27,11 @@ TRACKED = [".dvc/config", ".dvc/.gitignore", ".dvc/plots", ".dvcignore", ".gitat
 TRACKED += ["dvc.yaml", "params.yaml", "pyproject.toml", "requirements"]
 TRACKED += ["lenet5", "stages", "commands"]
 IMAGE_FILES = {"train-images-idx3-ubyte": 300, "t10k-images-idx3-ubyte": 100}
+RECIPES = {
+    "recipes": {"plain": {"learning_rate": 0.003}, "augmented": {"learning_rate": 0.003, "augmentation": "flip_shift"}},
+    "search": {"recipes": ["plain", "augmented"], "seeds": [4, 5]},
+    "final": {"recipes": ["augmented"], "seeds": [6, 7]},
+}
 NOT_INHERITED = ("MAKE", "MFLAGS", "GIT_", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
 OFFLINE = ("env", "http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9", "no_proxy=")
 END = 10  # seconds in which a stopped command must end; an idle machine needs two, but tests share cores and disk
@@ -201,6 +206,7 @@ def add_replication(project: Project, source: Path) -> None:
     shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
     control = {"learning_rate": 0.001, "seeds": [0, 1]}
     project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control)
+    yaml.dump(RECIPES, project.root / "replication/recipes.yaml")
 
 
 def small_images(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -32,6 +32,7 @@ WHOLE = "lenet5"
 NOT_RESULTS = (".checkpoints/", "logs/", "data/raw/")
 FILLED = {"key": "dropout", "selected": "baseline"}
 FILLED |= {"item.technique": "dropout", "item.seed": "0", "learning_rate": "0.01", "control.learning_rate": "0.001"}
+FILLED |= {"item.recipe": "augmented"}
 
 
 def stages(file: str = "dvc.yaml") -> dict[str, dict[str, Any]]:

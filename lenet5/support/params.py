@@ -79,6 +79,7 @@ class TrainSettings(Section):
     optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "cosine"]
+    augmentation: Literal["none", "flip", "shift", "flip_shift", "flip_shift_erase"]
     momentum: Probability
     weight_decay: Annotated[float, Field(ge=0)]
     batch_norm: bool
@@ -130,20 +131,7 @@ def check_params(content: Any, source: str = "params.yaml") -> Params:
     """Return the validated `content` of `source`. Raises UserError with one line for each mistake: the full path of
     the key, its value, and what is allowed."""
     params = validated(Params, content, source)
-    mistakes = []
-    for name in params.techniques:
-        if not TECHNIQUE_NAME.fullmatch(name):
-            mistakes.append(
-                f"{source}: techniques.{shown(name)} is not a valid name; "
-                "use at most 64 letters a-z, digits, _ and -, starting with a letter."
-            )
-            continue
-        try:
-            # `train` is valid, so a mistake is in the technique's overrides.
-            overridden = params.train.model_dump() | params.techniques[name]
-            validated(TrainSettings, overridden, source, ("techniques", name))
-        except UserError as error:
-            mistakes.append(str(error))
+    mistakes = technique_mistakes(params.train, params.techniques, source)
     if BASELINE not in params.techniques:
         mistakes.append(f"{source}: techniques has no {BASELINE!r}, with which every technique is compared; add it.")
     if params.techniques and params.selected not in params.techniques:
@@ -154,6 +142,26 @@ def check_params(content: Any, source: str = "params.yaml") -> Params:
     if mistakes:
         raise UserError("\n".join(mistakes))
     return params
+
+
+def technique_mistakes(
+    train: TrainSettings, techniques: dict[str, dict[str, Any]], source: str, key: str = "techniques"
+) -> list[str]:
+    """Return one line for each mistake in the techniques under `key` in `source`, which override some of `train`."""
+    mistakes = []
+    for name, overrides in techniques.items():
+        if not TECHNIQUE_NAME.fullmatch(name):
+            mistakes.append(
+                f"{source}: {key}.{shown(name)} is not a valid name; "
+                "use at most 64 letters a-z, digits, _ and -, starting with a letter."
+            )
+            continue
+        try:
+            # `train` is valid, so a mistake is in the technique's overrides.
+            validated(TrainSettings, train.model_dump() | overrides, source, (key, name))
+        except UserError as error:
+            mistakes.append(str(error))
+    return mistakes
 
 
 def technique_settings(params: Params, technique: str) -> TrainSettings:

@@ -16,6 +16,7 @@ from lenet5.network.inference import Network, logits_of, loss_and_accuracy, netw
 from lenet5.network.model import LeNet5
 from lenet5.support.errors import DivergenceError
 from lenet5.support.params import TrainSettings
+from lenet5.training.augmentation import augment
 from lenet5.training.checkpoint import Checkpoint
 from lenet5.training.cuda import CapturedStep
 from lenet5.training.optimizer import build_optimizer, scheduled_learning_rate, step_optimizer
@@ -70,6 +71,7 @@ def train(
     network = build_network(settings)
     model = network.model
     data = Data(*(split.to(settings.device) for split in data))
+    drawn = data.train if settings.augmentation == "none" else data.train._replace(images=data.train.images.clone())
     optimizer = build_optimizer(network.parameters, settings)
     progress = Progress()
     if checkpoint and (saved := checkpoint.load()) is not None:
@@ -84,7 +86,9 @@ def train(
         learning_rate = scheduled_learning_rate(settings, epoch)
         if step is None or learning_rate != group["lr"]:
             group["lr"] = learning_rate
-            step = training_step(network, optimizer, data.train, settings)
+            step = training_step(network, optimizer, drawn, settings)
+        if drawn is not data.train:
+            augment(data.train.images, settings.augmentation, generator(settings, "augmentation", epoch), drawn.images)
         train_epoch(network, step, len(data.train.labels), settings, epoch)
         row = measure(network, data, epoch)
         check_convergence(row, settings)
@@ -110,6 +114,11 @@ def derived_seed(seed: int, purpose: str, epoch: int = 0) -> int:
     Deriving randomness, instead of carrying a generator's state along, means that resuming has nothing to restore.
     """
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()[:8], "big") >> 1
+
+
+def generator(settings: TrainSettings, purpose: str, epoch: int) -> torch.Generator:
+    """Return a generator of random numbers for one purpose in one epoch, on the CPU."""
+    return torch.Generator().manual_seed(derived_seed(settings.seed, purpose, epoch))
 
 
 def build_network(settings: TrainSettings) -> Network:
@@ -142,7 +151,7 @@ def train_epoch(
     network: Network, step: Callable[[Tensor], None], count: int, settings: TrainSettings, epoch: int
 ) -> None:
     """Train once on each of `count` images, in an order drawn for this epoch. The last batch may be smaller."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(derived_seed(settings.seed, "order", epoch)))
+    order = torch.randperm(count, generator=generator(settings, "order", epoch))
     torch.manual_seed(derived_seed(settings.seed, "dropout", epoch))
     network.model.train()
     for batch in order.to(settings.device).split(settings.batch_size):

@@ -93,32 +93,17 @@ class ClassAccuracy(Section):
     accuracy: Fraction
 
 
-class Metrics(Identity):
-    """The file of any other replicate. Its values must agree with each other."""
+class Trained(Identity):
+    """What any other file holds: a run, without what concerns test images. Its values must agree with each other."""
 
     train_loss: Loss
     train_accuracy: Fraction
     validation_loss: Loss
     validation_accuracy: Fraction
-    test_loss: Loss
-    test_accuracy: Fraction
-    test_calibration_error: Fraction
-    test_accuracy_interval: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-    test_accuracy_by_class: Annotated[list[ClassAccuracy], Field(min_length=1)]
     chosen_epoch: int
     parameters: Annotated[int, Field(ge=1)]
     weights_sha256: Sha256
-    test_images: Annotated[int, Field(ge=1)]
-    test_correct: str
     validation_losses: Annotated[list[Loss], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def predictions_have_the_accuracy(self) -> Self:
-        if len(base64.b64decode(self.test_correct, validate=True)) != math.ceil(self.test_images / 8):
-            raise ValueError("test_correct does not have one bit for each of test_images")
-        if unpacked(self.test_correct, self.test_images).sum() / self.test_images != self.test_accuracy:
-            raise ValueError("test_accuracy is not that of test_correct")
-        return self
 
     @model_validator(mode="after")
     def the_chosen_epoch_is_the_best(self) -> Self:
@@ -131,6 +116,26 @@ class Metrics(Identity):
         return self
 
 
+class Metrics(Trained):
+    """The file of a replicate that did not diverge."""
+
+    test_loss: Loss
+    test_accuracy: Fraction
+    test_calibration_error: Fraction
+    test_accuracy_interval: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    test_accuracy_by_class: Annotated[list[ClassAccuracy], Field(min_length=1)]
+    test_images: Annotated[int, Field(ge=1)]
+    test_correct: str
+
+    @model_validator(mode="after")
+    def predictions_have_the_accuracy(self) -> Self:
+        if len(base64.b64decode(self.test_correct, validate=True)) != math.ceil(self.test_images / 8):
+            raise ValueError("test_correct does not have one bit for each of test_images")
+        if unpacked(self.test_correct, self.test_images).sum() / self.test_images != self.test_accuracy:
+            raise ValueError("test_accuracy is not that of test_correct")
+        return self
+
+
 def path_of(technique: str, seed: int, learning_rate: float) -> Path:
     """Return the path of a replicate's file."""
     return REPLICATES / str(learning_rate) / f"{technique}-{seed}.json"
@@ -139,20 +144,26 @@ def path_of(technique: str, seed: int, learning_rate: float) -> Path:
 def read_replicate(path: Path) -> dict[str, Any]:
     """Return the content of a replicate's file. Raises UserError if it is missing, or invalid: not JSON, incomplete,
     with values that contradict each other, or of another replicate."""
+    replicate, content = read_run(path, Metrics)
+    own = path_of(replicate.technique, replicate.seed, replicate.learning_rate)
+    if path.parts[-2:] != own.parts[-2:]:
+        raise UserError(f"{path} is invalid: its content is that of {own}")
+    return content
+
+
+def read_run(path: Path, model: type[Trained]) -> tuple[Identity, dict[str, Any]]:
+    """Return which run a file holds, and its content: a valid `model`, or a run that diverged. Raises UserError if it
+    is missing or invalid."""
     try:
         content: Any = json.loads(path.read_bytes())
-        model = Failure if isinstance(content, dict) and "failure" in content else Metrics
-        replicate = model.model_validate(content)
+        kind = Failure if isinstance(content, dict) and "failure" in content else model
+        return kind.model_validate(content), dict(content)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except ValidationError as error:
         raise UserError(f"{path} is invalid: {first_problem(error)}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is invalid: it is not JSON ({error})") from None
-    own = path_of(replicate.technique, replicate.seed, replicate.learning_rate)
-    if path.parts[-2:] != own.parts[-2:]:
-        raise UserError(f"{path} is invalid: its content is that of {own}")
-    return dict(content)
 
 
 Outcome = Callable[[dict[str, Any]], float]

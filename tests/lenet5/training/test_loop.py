@@ -10,6 +10,7 @@ import torch
 
 from lenet5 import Data, LeNet5, TrainSettings, train
 from lenet5.network.inference import Network
+from lenet5.training import loop
 from lenet5.training.checkpoint import Checkpoint
 from lenet5.training.loop import (
     Progress,
@@ -40,6 +41,8 @@ TECHNIQUES: list[dict[str, object]] = [
     {"dropout": 0.2},
     {"weight_decay": 0.001},
     {"optimizer": "sgd"},
+    {"augmentation": "flip_shift_erase"},
+    {"augmentation": "shift", "schedule": "cosine", "batch_norm": True},
 ]
 TECHNIQUES += [{"backend": "torch", "batch_norm": True, "dropout": 0.2}]
 
@@ -112,6 +115,26 @@ def test_each_epoch_trains_on_every_image_once_in_random_order(data: Data) -> No
         tuple(image.tolist()) for image in data.train.images.flatten(1)
     }
     assert not torch.equal(pixels, data.train.images.flatten(1))
+
+
+def test_augmentation_is_drawn_anew_for_each_epoch(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    original = data.train.images.clone()
+
+    def watched(chosen: TrainSettings) -> Network:
+        network = build_network(chosen)
+        network.model.register_forward_pre_hook(lambda model, inputs: seen[model.training].append(inputs[0].clone()))
+        return network
+
+    monkeypatch.setattr(loop, "build_network", watched)
+    train(settings(epochs=2, augmentation="shift", backend="torch", batch_size=150), data)
+    first, second = ((pixels * 255).round().byte() for pixels in seen[True])
+    assert first.sum() == second.sum() == original.sum()  # nothing is lost
+    images = [{tuple(image.flatten().tolist()) for image in epoch} for epoch in (first, second, original)]
+    assert all(len(a & b) < 20 for a, b in ((images[0], images[1]), (images[0], images[2])))
+    # The metrics are those of the images themselves, which stay as they were.
+    assert torch.equal((seen[False][0] * 255).round().byte(), original)
+    assert torch.equal(data.train.images, original)
 
 
 def test_techniques_with_one_seed_have_equal_initial_weights() -> None:

@@ -1,0 +1,34 @@
+"""Compute one run of a recipe: `python -m replication.recipe search augmented 40`.
+
+-> metrics/recipes/search/augmented-40.json: a replicate without metrics of test images. `final` has them.
+"""
+
+from lenet5.support.process import set_up
+
+set_up()
+
+import argparse
+from functools import partial
+
+from lenet5.support.params import DataSettings, TrainSettings, load_params
+from replication.recipes.plan import FILES, load_recipes, path_of
+from replication.replicate import compute
+
+
+def parameters(recipe: str, seed: int) -> tuple[TrainSettings, DataSettings]:
+    """Return the settings of a run and of its data. Raises UserError for a mistake in them."""
+    params = load_params()
+    settings = load_recipes().settings(params, recipe).model_copy(update={"seed": seed})
+    return settings, params.data.model_copy(update={"split_seed": seed})
+
+
+def main(part: str, recipe: str, seed: int) -> None:
+    compute(recipe, path_of(part, recipe, seed), partial(parameters, recipe, seed), test=part == "final")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m replication.recipe", description="Compute a run of a recipe.")
+    parser.add_argument("part", choices=FILES)
+    parser.add_argument("recipe", help="a name under `recipes` in replication/recipes.yaml")
+    parser.add_argument("seed", type=int)
+    main(**vars(parser.parse_args()))

@@ -1,0 +1,131 @@
+"""The recipes: their plan, their runs on the small data set, and the analysis."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from lenet5.support.errors import UserError
+from lenet5.support.params import load_params
+from replication.recipes.plan import FILES, load_recipes, read_recipe
+from tests.conftest import ROOT
+from tests.project import IMAGE_FILES, RECIPES, Project, idx, small_images
+from tests.replication.replicates import replicate
+
+RUNS = {"search/augmented-4", "search/augmented-5", "search/plain-4", "search/plain-5"}
+RUNS |= {"final/augmented-6", "final/augmented-7"}
+
+
+def run_of(project: Project, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(project.read(f"metrics/recipes/{name}.json"))
+    return content
+
+
+def test_the_search_and_the_chosen_recipes_are_computed(replicated_project: Project) -> None:
+    root = replicated_project.root / "metrics/recipes"
+    assert {str(path.relative_to(root).with_suffix("")) for path in root.glob("*/*.json")} == RUNS
+    result = json.loads(replicated_project.read("metrics/recipes.json"))
+    searched = {row["recipe"]: row for row in result["search"]}
+    for name, row in searched.items():
+        values = [100 * run_of(replicated_project, f"search/{name}-{seed}")["validation_accuracy"] for seed in (4, 5)]
+        assert row["validation_accuracy"]["mean"] == pytest.approx(np.mean(values))
+    # Each is the only one of its kind: nothing to compare, and the best.
+    assert [row["against_chosen"] for row in searched.values()] == [None, None]
+    assert result["best_on_validation"] == ["plain", "augmented"]
+    (final,) = result["final"]
+    values = [100 * run_of(replicated_project, f"final/augmented-{seed}")["test_accuracy"] for seed in (6, 7)]
+    assert final["test_accuracy"]["mean"] == pytest.approx(np.mean(values))
+    assert final["settings"] == RECIPES["recipes"]["augmented"]
+    assert final["parameters"] == 61_706
+    for table in ("metrics/recipes.md", "metrics/recipes/search.md"):
+        assert "| augmented" in replicated_project.read(table).decode()
+    assert {path.stem for path in root.glob("*.png")} == {"accuracy", "augmentation"}
+
+
+def test_the_search_does_not_depend_on_the_test_images(replicated: Project) -> None:
+    expected = replicated.read("metrics/recipes/search/augmented-4.json")
+    assert not [key for key in json.loads(expected) if "test" in key]
+    images, labels = map(idx, small_images(IMAGE_FILES["t10k-images-idx3-ubyte"], seed=99))
+    others = {"t10k-images-idx3-ubyte": images, "t10k-labels-idx1-ubyte": labels}
+    for name, content in others.items():
+        (replicated.root / "data/raw" / name).write_bytes(content)
+    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in others.items()}
+    replicated.change_params(lambda params: params["data"]["sha256"].update(sha256))
+    replicated.run("python", "-m", "replication.recipe", "search", "augmented", "4")
+    assert replicated.read("metrics/recipes/search/augmented-4.json") == expected
+    before = replicated.read("metrics/recipes/final/augmented-6.json")
+    replicated.run("python", "-m", "replication.recipe", "final", "augmented", "6")
+    assert replicated.read("metrics/recipes/final/augmented-6.json") != before
+
+
+def test_an_added_recipe_computes_only_its_runs(replicated: Project) -> None:
+    before = replicated.files("metrics/recipes/*/*.json", "metrics/replicates/*/*.json")
+    path = replicated.root / "replication/recipes.yaml"
+    plan = YAML().load(path)
+    plan["recipes"]["shifted"] = {"augmentation": "shift", "learning_rate": 0.003}
+    plan["search"]["recipes"].append("shifted")
+    YAML().dump(plan, path)
+    assert "2 replicates to compute" in replicate(replicated)
+    after = replicated.files("metrics/recipes/*/*.json", "metrics/replicates/*/*.json")
+    assert {name: after[name] for name in before} == before
+    assert sorted(after.keys() - before.keys()) == [f"metrics/recipes/search/shifted-{seed}.json" for seed in (4, 5)]
+    rows = {row["recipe"]: row for row in json.loads(replicated.read("metrics/recipes.json"))["search"]}
+    accuracies = [
+        [100 * run_of(replicated, f"search/{name}-{seed}")["validation_accuracy"] for seed in (4, 5)]
+        for name in ("shifted", "augmented")
+    ]
+    compared = rows["shifted"]["against_chosen"]
+    assert compared["reference"] == "augmented"
+    assert compared["difference"] == pytest.approx(np.mean(accuracies[0]) - np.mean(accuracies[1]))
+    assert rows["plain"]["against_chosen"] is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dropout: 0.3", "dropuot: 0.3", "dropuot is an unknown key"),
+        ("recipes: [", "recipes: [nosuch, ", "search.recipes has 'nosuch', which is not in recipes; add it there."),
+        ("seeds: [50", "seeds: [40", "final.seeds has 40, which the search uses; choose another one."),
+        ("seeds: [40, 41", "seeds: [40, 40", "search.seeds has a value twice; remove one."),
+        ("\nrecipes:\n", "\nrecipes:\n  a b: {}\n", "recipes.'a b' is not a valid name"),
+        ("\nfinal:", "\nfinals:", "finals is an unknown key; the known keys are: recipes, search, final."),
+    ],
+)
+def test_a_mistake_in_the_recipes_is_reported(old: str, new: str, message: str, tmp_path: Path) -> None:
+    text = (ROOT / "replication/recipes.yaml").read_text()
+    assert old in text
+    path = tmp_path / "recipes.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as error:
+        load_recipes(path)
+    assert message in str(error.value)
+
+
+def test_a_run_of_another_recipe_is_reported(replicated: Project) -> None:
+    folder = replicated.root / "metrics/recipes/search"
+    (folder / "plain-4.json").write_bytes((folder / "augmented-4.json").read_bytes())
+    (folder / "plain-5.json").unlink()
+    result = replicated.run("python", "-m", "replication.recipes", check=False)
+    assert result.returncode == 1
+    wrong, missing, remedy = result.stderr.splitlines()
+    assert "plain-4.json is invalid: its content is that of metrics/recipes/search/augmented-4.json" in wrong
+    assert missing.endswith("plain-5.json: No such file or directory (search@plain-5).")
+    assert "Run `make replicate`" in remedy
+
+
+def test_the_committed_recipes_were_chosen_by_the_search() -> None:
+    result = json.loads((ROOT / "metrics/recipes.json").read_text())
+    plan = load_recipes(ROOT / "replication/recipes.yaml")
+    assert plan.final.recipes == result["best_on_validation"]
+    train = load_params(ROOT / "params.yaml")
+    assert {plan.settings(train, name).augmentation == "none" for name in plan.final.recipes} == {True, False}
+    for part, of in (("search", plan.search), ("final", plan.final)):
+        files = [ROOT / f"metrics/recipes/{part}/{name}-{seed}.json" for name in of.recipes for seed in of.seeds]
+        assert sorted((ROOT / "metrics/recipes" / part).glob("*.json")) == sorted(files)
+        for path in files:
+            FILES[part].model_validate(read_recipe(path))
