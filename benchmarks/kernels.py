@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.machine import VECTORS
-from lenet5.network.native.build import FLAGS, MAIN, compile_library, processor_levels, target_flags
+from lenet5.network.native.build import FLAGS, MAIN, ZIG, compile_library, processor_levels, target_flags
 from lenet5.support.errors import UserError
 
 SOURCE = Path(__file__).with_name("kernels.c")
@@ -33,7 +33,7 @@ Programs = dict[tuple[str, str], Path]  # by vectors and compiler
 def installed_compilers() -> dict[str, list[str]]:
     """Return the command of each C compiler: gcc, clang, Zig's, and $CC."""
     found = {name: [path] for name in ("gcc", "clang") if (path := shutil.which(name))}
-    found["zig"] = [sys.executable, "-m", "ziglang", "cc"]
+    found["zig"] = ZIG
     if command := os.environ.get("CC"):
         found[command] = shlex.split(command)
     return found

@@ -146,6 +146,8 @@ def main() -> None:
 
     parts = medians([python("benchmarks.breakdown") for _ in range(ROUNDS)])
     print(f"parts of an epoch: {parts}", flush=True)
+    augmentation = medians([python("benchmarks.augmentation") for _ in range(ROUNDS)])
+    print(f"seconds of augmentation, beside an epoch: {augmentation}", flush=True)
     of_kernels = kernels()
     compilers = {vectors: [name for name in of if name != "limit"] for vectors, of in of_kernels.items()}
     seconds_by_compiler = by_compiler(compilers, SHARES["native"], ROUNDS)
@@ -173,6 +175,7 @@ def main() -> None:
         "epochs_per_minute": by_cores(rounds),
         "factors_at_equal_cores": factors(rounds),
         "parts_of_an_epoch": parts,
+        "augmentation": augmentation,
         "kernels": of_kernels,
         "seconds_per_epoch_by_compiler": seconds_by_compiler,
         "microseconds_per_image": per_image,

@@ -276,7 +276,11 @@ def test_the_times_are_those_of_the_benchmark() -> None:
     one, two = (benchmark["epochs_per_minute"]["native"][cores] for cores in ("1", "2"))
     whole = sum(benchmark["parts_of_an_epoch"].values())
     parts = [f"{part} {100 * value / whole:.0f} %" for part, value in benchmark["parts_of_an_epoch"].items()]
+    augmentation = dict(benchmark["augmentation"])
+    epoch = augmentation.pop("epoch")
+    kind = max(augmentation, key=lambda name: augmentation[name])
     for expected in (
+        f"Augmentation adds at most {100 * augmentation[kind] / epoch:.0f} % to an epoch's time (`{kind}`).",
         f"a DataLoader with {workers} workers, the fastest",
         f"data files present, all cores | {benchmark['seconds']['study'] / 60:.1f} min |",
         f"nothing to do | {benchmark['seconds']['nothing to do']:.1f} s |",

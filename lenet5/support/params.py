@@ -16,6 +16,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Augmentation = Literal["none", "flip", "shift", "flip_shift", "flip_shift_erase"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 # Of Fashion-MNIST, by label, from 0. Their number is the number of classes everywhere, in the C code too.
@@ -79,7 +80,7 @@ class TrainSettings(Section):
     optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["constant", "cosine"]
-    augmentation: Literal["none", "flip", "shift", "flip_shift", "flip_shift_erase"]
+    augmentation: Augmentation
     momentum: Probability
     weight_decay: Annotated[float, Field(ge=0)]
     batch_norm: bool

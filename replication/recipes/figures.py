@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lenet5.report.figures import COLOURS, WIDTH, label
-from lenet5.support.params import TrainSettings
+from lenet5.support.params import Augmentation
 from lenet5.training.augmentation import augmented
 from replication.analysis.comparison import Techniques
 
-KINDS = get_args(TrainSettings.model_fields["augmentation"].annotation)
 SEED = 0  # of the copies in the figure
 COLUMNS = 9
 
@@ -39,13 +38,14 @@ def accuracy(search: Techniques, final: Techniques) -> Figure:
 
 def augmentation(images: Tensor) -> Figure:
     """Return what each value of `train.augmentation` makes of the first training images, uint8 N x 1 x 32 x 32."""
-    figure = Figure(figsize=(WIDTH, 1.05 * len(KINDS) + 0.4), layout="constrained")
-    axes = figure.subplots(len(KINDS), COLUMNS)
-    for row, kind in zip(axes, KINDS, strict=True):
+    kinds = get_args(Augmentation)
+    figure = Figure(figsize=(WIDTH, 1.05 * len(kinds) + 0.4), layout="constrained")
+    axes = figure.subplots(len(kinds), COLUMNS)
+    for row, kind in zip(axes, kinds, strict=True):
         copies = augmented(images[:COLUMNS], kind, torch.Generator().manual_seed(SEED))
         for axis, copy in zip(row, copies, strict=True):
-            axis.imshow(copy[0].numpy(), cmap="gray_r", vmin=0, vmax=255)
+            axis.imshow(copy[0].numpy(), cmap="gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
-        row[0].set_ylabel(label(kind), rotation=0, ha="right", va="center")
-    figure.suptitle("training images in one epoch, by the setting `augmentation`")
+        row[0].set_ylabel(kind, rotation=0, ha="right", va="center")
+    figure.suptitle("training images as one epoch shows them, by the setting augmentation")
     return figure

@@ -24,6 +24,7 @@ from lenet5.support.errors import UserError
 SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 MAIN = Path(__file__).with_name("lenet5.c")  # includes the others
 LIBRARIES = Path(sys.prefix) / "lib" / "lenet5"
+ZIG = [sys.executable, "-m", "ziglang", "cc"]  # which is clang
 ZIG_CACHE = LIBRARIES / "zig"  # Zig's own choice, in the home folder, fails where there is none
 # Contraction is off because the source decides which multiplications and additions are fused.
 FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", f"-DCLASSES={CLASSES}"]
@@ -45,7 +46,7 @@ def compilers() -> list[list[str]]:
             return [shlex.split(command)]
         except ValueError as error:
             raise UserError(f"The environment variable CC is not a valid command: {command!r} ({error}).") from None
-    found = [[sys.executable, "-m", "ziglang", "cc"]] if importlib.util.find_spec("ziglang") else []
+    found = [ZIG] if importlib.util.find_spec("ziglang") else []
     if path := shutil.which("cc"):
         found.append([path])
     if not found:

@@ -3,7 +3,6 @@
 import ctypes
 import functools
 import shutil
-import sys
 
 import pytest
 import torch
@@ -13,12 +12,13 @@ from torch import Tensor, nn
 from lenet5.network import native
 from lenet5.network.model import LeNet5
 from lenet5.network.native import NativeNetwork
+from lenet5.network.native.build import ZIG
 
 IMAGES, LABELS = 600, torch.arange(600) % 10
 TECHNIQUES: list[dict[str, float]] = [{}, {"batch_norm": True}, {"dropout": 0.2}, {"batch_norm": True, "dropout": 0.5}]
 
 COMPILERS = {name: [path] for name in ("gcc", "clang") if (path := shutil.which(name))}
-COMPILERS["zig"] = [sys.executable, "-m", "ziglang", "cc"]  # which is clang
+COMPILERS["zig"] = ZIG
 
 
 @functools.cache
