@@ -32,6 +32,8 @@ from lenet5.support.paths import CONFUSION, EVALUATION, METRICS, PARAMS, PREDICT
 REPORT = Path("report.html")
 REPLICATION = METRICS / "replication"  # of `make replicate`
 OVERVIEW = REPLICATION / "overview.md"
+RECIPES = METRICS / "recipes"
+FINAL = METRICS / "recipes.md"
 REPRODUCE = "Run `dvc repro` to compute it."
 REPLICATE = "Run `make replicate` to compute it."
 EXAMPLES = """examples:
@@ -134,6 +136,21 @@ def replicates() -> str:
     )
 
 
+def recipes() -> str:
+    accuracy = "Validation accuracy of every run of the search, and test accuracy of the chosen recipes; bars are means."
+    augmentation = "What each value of the setting augmentation makes of training images."
+    return "\n".join(
+        [
+            "<p>Recipes of several settings, compared on the validation images; the chosen ones, computed with other "
+            "seeds, on the test images.</p>",
+            table(FINAL, REPLICATE),
+            table(RECIPES / "search.md", REPLICATE),
+            image(RECIPES / "accuracy.png", accuracy, REPLICATE),
+            image(RECIPES / "augmentation.png", augmentation, REPLICATE),
+        ]
+    )
+
+
 def plots(revisions: list[str]) -> dict[str, dict[str, Any]]:
     """Return the Vega-Lite charts of `dvc plots` by name. Raises UserError if a result of the workspace is missing."""
     check_lock_files()
@@ -177,6 +194,8 @@ def sections(techniques: list[str], revisions: list[str]) -> dict[str, str]:
     found["Mistakes"] = image(METRICS / "gallery.png", gallery, REPRODUCE)
     if OVERVIEW.exists():
         found["Replicates"] = replicates()
+    if FINAL.exists():
+        found["Recipes"] = recipes()
     drawn: dict[bool, list[str]] = {True: [], False: []}
     for name, plot in plots(revisions).items():
         drawn[Path(name).is_relative_to(CONFUSION)].append(fitted(name, plot, compared=bool(revisions)))

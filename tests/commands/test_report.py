@@ -15,8 +15,9 @@ from tests.stages.curves import put_committed_curves
 
 
 def put_committed_replication(project: Project) -> None:
-    shutil.copytree(ROOT / "metrics/replication", project.root / "metrics/replication")
-    shutil.copy(ROOT / "metrics/replication.md", project.root / "metrics")
+    for name in ("replication", "recipes"):
+        shutil.copytree(ROOT / "metrics" / name, project.root / "metrics" / name)
+        shutil.copy(ROOT / f"metrics/{name}.md", project.root / "metrics")
 
 
 def test_the_report_shows_every_result_without_a_network(project: Project, tmp_path: Path) -> None:
@@ -28,11 +29,12 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
     html = page.read_text()
     markup = re.sub(r"<(script|style).*?</\1>", "", html, flags=re.DOTALL)
     assert re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', markup) == ["https://arxiv.org/abs/1706.04599"]
-    headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates"]
+    headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates", "Recipes"]
     assert re.findall("<h2>(.*?)</h2>", markup) == headings
     images = re.findall(r'<img alt="[^"]{20,}" src="data:image/png;base64,[^"]+">', markup)
-    assert len(images) == markup.count("<img") == 6
-    for path in ("metrics/summary.md", "metrics/replication/overview.md", "metrics/replication.md"):
+    assert len(images) == markup.count("<img") == 8
+    tables = ["summary.md", "replication/overview.md", "replication.md", "recipes.md", "recipes/search.md"]
+    for path in (f"metrics/{table}" for table in tables):
         for row in project.read(path).decode().splitlines()[2:]:
             name, *cells = [cell.strip().replace("<", "&lt;") for cell in row.strip("|").split("|")]
             shown = f'<th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}'
@@ -51,7 +53,7 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
 def test_a_missing_result_is_named_and_a_fork_needs_no_seeds(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     content = sections(["baseline"], [])
-    assert "Replicates" not in content and "Over seeds" not in content["Answer"]
+    assert not {"Replicates", "Recipes"} & content.keys() and "Over seeds" not in content["Answer"]
 
     put_committed_replication(project)
     for path, remedy in (
