@@ -137,7 +137,7 @@ def replicates() -> str:
 
 
 def recipes() -> str:
-    accuracy = "Validation accuracy of every run of the search, and test accuracy of the chosen recipes; bars are means."
+    accuracy = "Validation accuracy of the runs of the search, and test accuracy of the chosen recipes."
     augmentation = "What each value of the setting augmentation makes of training images."
     return "\n".join(
         [

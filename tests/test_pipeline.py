@@ -70,7 +70,7 @@ def test_every_training_setting_can_be_overridden(project: Project) -> None:
     overrides = {
         "decoupled": {"optimizer": "adamw", "weight_decay": 0.01},
         "momentum": {"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.1, "schedule": "cosine"},
-        "smooth": {"label_smoothing": 0.1, "batch_size": 7, "epochs": 1, "seed": 5},
+        "smooth": {"label_smoothing": 0.1, "batch_size": 7, "epochs": 1, "seed": 5, "augmentation": "shift"},
     }
     project.change_params(lambda params: params["techniques"].update(overrides))
     assert {f"train@{name}" for name in overrides} <= project.stages_run()
@@ -124,7 +124,8 @@ def test_another_vendors_processor_gives_the_same_bytes(project: Project) -> Non
     """Emulate a processor of the other vendor, without AVX-512: PyTorch's libraries choose their kernels by both, and
     some ignore the settings that forbid it. Few images, since emulated arithmetic takes a hundred times as long."""
     project.change_params(lambda params: params["data"].update(subset=0.35))
-    everything = {"batch_norm": True, "dropout": 0.2, "weight_decay": 0.001, "epochs": 2}
+    everything: dict[str, object] = {"batch_norm": True, "dropout": 0.2, "weight_decay": 0.001, "epochs": 2}
+    everything["augmentation"] = "flip_shift_erase"
     project.change_params(lambda params: params["techniques"].update(everything=everything))
     project.dvc("repro", "evaluate@everything")
     results = ("models/everything.pt", "metrics/*/everything.*")
