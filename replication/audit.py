@@ -23,46 +23,53 @@ from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
 from lenet5.support.paths import RAW
-from replication.analysis.results import Plan, load_plan, path_of, read_replicate
+from replication.analysis import results
+from replication.analysis.results import Plan, load_plan
+from replication.recipes.plan import Recipes, load_recipes, path_of, read_result
 
 
-class Name(NamedTuple):
-    """A replicate."""
+class Run(NamedTuple):
+    """A replicate: its file, and the arguments of the program that computes it."""
 
-    technique: str
-    seed: int
-    learning_rate: float
-
-    @property
-    def path(self) -> Path:
-        return path_of(*self)
+    path: Path
+    command: list[str]
 
 
-def planned(plan: Plan) -> list[Name]:
-    """Return every replicate of the plan."""
-    return [
-        Name(technique, seed, part.learning_rate)
+def planned(plan: Plan, recipes: Recipes) -> list[Run]:
+    """Return every replicate of the plans."""
+    names = [
+        (technique, seed, part.learning_rate)
         for part in (plan, plan.control)
         for technique in plan.techniques
         for seed in part.seeds
     ]
+    of_recipes = [
+        (part, recipe, seed)
+        for part, of in (("search", recipes.search), ("final", recipes.final))
+        for recipe in of.recipes
+        for seed in of.seeds
+    ]
+    return [
+        *(Run(results.path_of(*name), ["replication.replicate", *map(str, name)]) for name in names),
+        *(Run(path_of(*name), ["replication.recipe", *map(str, name)]) for name in of_recipes),
+    ]
 
 
-def recompute(name: Name, folder: Path) -> dict[str, Any]:
+def recompute(run: Run, folder: Path) -> dict[str, Any]:
     """Return the content of a replicate, computed in `folder`, a copy of the project. Raises UserError on failure."""
-    (folder / name.path).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "replication.replicate", *map(str, name)]
+    (folder / run.path).unlink(missing_ok=True)
+    command = [sys.executable, "-m", *run.command]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise UserError(f"{name.path}: computing it failed:\n{result.stderr.strip()}")
-    return read_replicate(folder / name.path)
+        raise UserError(f"{run.path}: computing it failed:\n{result.stderr.strip()}")
+    return read_result(folder / run.path)
 
 
 def differences(path: Path, expected: dict[str, Any]) -> str:
     """Return the names of the values in which a replicate's file differs from what was computed anew, with the first
     epoch that does, or what is wrong with the file."""
     try:
-        found = read_replicate(path)
+        found = read_result(path)
     except UserError as error:
         return str(error).removeprefix(f"{path} is ")
     names = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
@@ -73,21 +80,21 @@ def differences(path: Path, expected: dict[str, Any]) -> str:
 
 
 def main(count: int) -> None:
-    names = planned(load_plan())
-    chosen = random.sample(names, min(count, len(names)))
-    for name in chosen:
-        if not name.path.exists():
-            raise UserError(f"{name.path} is missing. Run `make replicate` to compute it.")
-    print(f"Computing {len(chosen)} of {len(names)} replicates anew.", flush=True)
+    runs = planned(load_plan(), load_recipes())
+    chosen = random.sample(runs, min(count, len(runs)))
+    for run in chosen:
+        if not run.path.exists():
+            raise UserError(f"{run.path} is missing. Run `make replicate` to compute it.")
+    print(f"Computing {len(chosen)} of {len(runs)} replicates anew.", flush=True)
     # Once, since the replicates, which run side by side, would all download missing files.
     raw_files(RAW, load_params().data.sha256.model_dump(by_alias=True))
     different = 0
     with copies() as [folder], Pool(jobs()) as pool:
         link_raw_data(folder)
-        for name, expected in zip(chosen, pool.map(lambda name: recompute(name, folder), chosen), strict=True):
-            changed = differences(name.path, expected)
+        for run, expected in zip(chosen, pool.map(lambda run: recompute(run, folder), chosen), strict=True):
+            changed = differences(run.path, expected)
             different += bool(changed)
-            print(f"{name.path}: {changed or 'equal'}", flush=True)
+            print(f"{run.path}: {changed or 'equal'}", flush=True)
     if different:
         raise UserError(f"{different} of {len(chosen)} replicates differ from what this code computes.")
     print(f"All {len(chosen)} replicates are what this code computes, to the last digit.")

@@ -29,8 +29,8 @@ from dvc.parsing import JOIN
 from dvc.repo import Repo
 
 from lenet5.support.errors import UserError
-from replication.analysis.results import load_plan, read_replicate
-from replication.recipes.plan import RECIPES, load_recipes, read_recipe
+from replication.analysis.results import load_plan
+from replication.recipes.plan import load_recipes, read_result
 from replication.run import PIPELINE, output
 
 FILE = PIPELINE / "dvc.yaml"
@@ -141,7 +141,7 @@ def compute(name: str) -> bool:
         return False
     path = result_of(name)
     try:
-        (read_recipe if path.is_relative_to(RECIPES) else read_replicate)(path)
+        read_result(path)
     except UserError as error:
         print(f"{error}. It is deleted, and {name} is computed again.", flush=True)
         path.unlink()

@@ -13,7 +13,7 @@ from lenet5.support.errors import UserError
 from lenet5.support.params import Params, TrainSettings, load_params, technique_mistakes
 from lenet5.support.paths import METRICS
 from lenet5.support.schema import Section, did_you_mean, read_yaml, shown, validated
-from replication.analysis.results import REMEDY, Metrics, Replicates, Seeds, Trained, read_run
+from replication.analysis.results import REMEDY, Metrics, Replicates, Seeds, Trained, read_replicate, read_run
 
 RECIPES = METRICS / "recipes"
 PLAN = Path("replication/recipes.yaml")
@@ -72,6 +72,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if path.name != own.name:
         raise UserError(f"{path} is invalid: its content is that of {own}")
     return content
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return the content of a replicate's file, be it of a technique or of a recipe. Raises UserError if it is missing
+    or invalid."""
+    return (read_recipe if path.parent.name in FILES else read_replicate)(path)
 
 
 def read_runs(part: str, plan: Part) -> dict[str, Replicates]:

@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from replication.analysis.results import read_replicate
-from replication.audit import Name, differences
+from replication.analysis.results import load_plan, read_replicate
+from replication.audit import differences, planned
+from replication.recipes.plan import load_recipes
 from tests.conftest import ROOT
-from tests.project import END, Command, Project
+from tests.project import END, RECIPES, Command, Project, yaml
 
-ALL = 4  # replicates of the plan below
+ALL = 8  # replicates of the plans below
 
 
 @pytest.fixture
 def audited(replicated: Project) -> Project:
-    """The replicated project with half of its plan, committed."""
+    """The replicated project with a part of its plans, committed."""
     replicated.change_plan(techniques=["baseline"])
-    replicated.commit("half of the plan")
+    search = {"recipes": ["augmented"], "seeds": [4, 5]}
+    yaml.dump(RECIPES | {"search": search}, replicated.root / "replication/recipes.yaml")
+    replicated.commit("a part of the plans")
     return replicated
 
 
@@ -36,7 +39,7 @@ def test_an_audit_confirms_untouched_replicates(audited: Project) -> None:
     result = audit(audited, ALL)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count(": equal\n") == ALL
-    assert "All 4 replicates are what this code computes, to the last digit." in result.stdout
+    assert f"All {ALL} replicates are what this code computes, to the last digit." in result.stdout
 
 
 def test_an_audit_names_each_changed_file_and_value(audited: Project) -> None:
@@ -60,8 +63,9 @@ def test_an_audit_names_each_changed_file_and_value(audited: Project) -> None:
         "metrics/replicates/0.01/baseline-0.json: invalid: test_accuracy is not that of test_correct\n" in result.stdout
     )
     assert "metrics/replicates/0.01/baseline-1.json: invalid: it is not JSON" in result.stdout
-    assert "metrics/replicates/0.001/baseline-1.json: equal\n" in result.stdout
-    assert "3 of 4 replicates differ from what this code computes." in result.stderr
+    for name in ("replicates/0.001/baseline-1", "recipes/search/augmented-4", "recipes/final/augmented-7"):
+        assert f"metrics/{name}.json: equal\n" in result.stdout
+    assert f"3 of {ALL} replicates differ from what this code computes." in result.stderr
 
 
 @pytest.mark.parametrize("count", ["0", "two"])
@@ -72,18 +76,19 @@ def test_an_invalid_number_of_replicates_is_reported(count: str, replicated_proj
 
 
 def test_a_missing_replicate_is_reported(replicated: Project) -> None:
-    for path in replicated.root.glob("metrics/replicates/*/*.json"):
+    for path in replicated.root.glob("metrics/re*/*/*.json"):
         path.unlink()
     result = audit(replicated, 1)
     assert result.returncode != 0
-    assert re.search(r"metrics/replicates/\S+\.json is missing\. Run `make replicate`", result.stderr)
+    assert re.search(r"metrics/re\S+\.json is missing\. Run `make replicate`", result.stderr)
 
 
 def test_an_old_file_does_not_count_as_computed_anew(replicated: Project) -> None:
-    (replicated.root / "replication/replicate.py").write_text("")  # computes nothing
+    for program in ("replicate", "recipe"):
+        (replicated.root / f"replication/{program}.py").write_text("")  # computes nothing
     result = audit(replicated, 1)
     assert result.returncode != 0
-    assert re.search(r"metrics/replicates/\S+\.json: No such file or directory", result.stderr)
+    assert re.search(r"metrics/re\S+\.json: No such file or directory", result.stderr)
 
 
 def test_a_terminated_audit_leaves_no_process_and_no_folder(replicated: Project, tmp_path: Path) -> None:
@@ -121,7 +126,6 @@ def test_verify_audits_the_replicates_of_the_last_commit(replicated: Project) ->
 
 
 def test_every_committed_replicate_has_its_planned_path() -> None:
-    for path in (ROOT / "metrics/replicates").glob("*/*.json"):
-        content = json.loads(path.read_text())
-        name = Name(content["technique"], content["seed"], content["learning_rate"])
-        assert ROOT / name.path == path
+    paths = (ROOT / "replication/params.yaml", ROOT / "replication/recipes.yaml")
+    expected = [ROOT / run.path for run in planned(load_plan(paths[0]), load_recipes(paths[1]))]
+    assert sorted(expected) == sorted((ROOT / "metrics").glob("re*/*/*.json"))
