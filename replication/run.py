@@ -85,7 +85,8 @@ def compute_all(names: list[str], count: int) -> list[str]:
 
 def main() -> None:
     count = jobs()
-    load_plan(), load_recipes()  # report mistakes before anything is computed
+    load_plan()  # reports mistakes before anything is computed
+    load_recipes()
     with alone("replicate"):
         names = outdated()
         print(f"{len(names)} replicates to compute, {count} at a time.", flush=True)

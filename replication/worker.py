@@ -156,7 +156,8 @@ def compute(name: str) -> bool:
 
 
 def main(names: list[str], part: str | None = None) -> None:
-    load_plan(), load_recipes()  # report mistakes before anything is computed
+    load_plan()  # reports mistakes before anything is computed
+    load_recipes()
     with Repo() as repo:
         names = names + (shard(part, replicates(repo)) if part else [])
         check(repo, names)

@@ -33,7 +33,12 @@ class Recipes(Section):
     final: Part
 
     def settings(self, params: Params, name: str) -> TrainSettings:
-        """Return the training settings of a recipe."""
+        """Return the training settings of a recipe. Raises UserError for an unknown name."""
+        if name not in self.recipes:
+            known = ", ".join(self.recipes)
+            raise UserError(
+                f"{shown(name)} is not a recipe in {PLAN}; choose one of: {known}.{did_you_mean(name, self.recipes)}"
+            )
         return TrainSettings.model_validate(params.train.model_dump() | self.recipes[name])
 
 

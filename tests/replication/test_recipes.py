@@ -88,8 +88,17 @@ def test_an_added_recipe_computes_only_its_runs(replicated: Project) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("dropout: 0.3", "dropuot: 0.3", "dropuot is an unknown key"),
-        ("recipes: [", "recipes: [nosuch, ", "search.recipes has 'nosuch', which is not in recipes; add it there."),
+        ("dropout: 0.3", "dropuot: 0.3", "recipes.plain.dropuot is an unknown key"),
+        (
+            "recipes: [",
+            "recipes: [nosuch, ",
+            "final.recipes has 'nosuch', which is not in search.recipes; add it there.",
+        ),
+        (
+            "    - plain\n",
+            "    - plane\n",
+            "search.recipes has 'plane', which is not in recipes; add it there. Did you mean plain?",
+        ),
         ("seeds: [50", "seeds: [40", "final.seeds has 40, which the search uses; choose another one."),
         ("seeds: [40, 41", "seeds: [40, 40", "search.seeds has a value twice; remove one."),
         ("\nrecipes:\n", "\nrecipes:\n  a b: {}\n", "recipes.'a b' is not a valid name"),
@@ -104,6 +113,15 @@ def test_a_mistake_in_the_recipes_is_reported(old: str, new: str, message: str, 
     with pytest.raises(UserError, match=re.escape(f"{path}: ")) as error:
         load_recipes(path)
     assert message in str(error.value)
+
+
+def test_an_unknown_recipe_is_reported(replicated_project: Project) -> None:
+    result = replicated_project.run("python", "-m", "replication.recipe", "search", "plane", "4", check=False)
+    assert result.returncode == 1
+    expected = (
+        "'plane' is not a recipe in replication/recipes.yaml; choose one of: plain, augmented. Did you mean plain?"
+    )
+    assert result.stderr == f"{expected}\n"
 
 
 def test_a_run_of_another_recipe_is_reported(replicated: Project) -> None:
