@@ -45,23 +45,30 @@ def schema_of(model: type[Section]) -> dict[str, Any]:
     return {"$schema": Schema.schema_dialect, **schema, **definitions}
 
 
-def params_schema() -> dict[str, Any]:
-    """Return the schema of params.yaml, in which each technique overrides some of the training settings."""
-    schema = schema_of(Params)
+def with_techniques(schema: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the schema with techniques under `key`, each of which overrides some of the training settings."""
+    schema["definitions"]["TrainSettings"] = schema_of(TrainSettings)
+    del schema["definitions"]["TrainSettings"]["$schema"]
     schema["definitions"]["Overrides"] = {
         "type": "object",
         "description": "The settings that differ from `train`.",
         "properties": {
-            key: {"$ref": f"#/definitions/TrainSettings/properties/{key}"} for key in TrainSettings.model_fields
+            name: {"$ref": f"#/definitions/TrainSettings/properties/{name}"} for name in TrainSettings.model_fields
         },
         "additionalProperties": False,
     }
-    schema["properties"]["techniques"] = {
+    schema["properties"][key] = {
         "type": "object",
         "propertyNames": {"type": "string", "pattern": f"^{TECHNIQUE_NAME.pattern}$"},
         "additionalProperties": {"$ref": "#/definitions/Overrides"},
-        "required": [BASELINE],
     }
+    return schema
+
+
+def params_schema() -> dict[str, Any]:
+    """Return the schema of params.yaml."""
+    schema = with_techniques(schema_of(Params), "techniques")
+    schema["properties"]["techniques"]["required"] = [BASELINE]
     return schema
 
 

@@ -1,22 +1,23 @@
-"""Write replication/params.schema.json, with which editors check replication/params.yaml: `make sync`.
+"""Write replication/{params,recipes}.schema.json, with which editors check the plans of the replication: `make sync`.
 
-As commands/schema.py. Only the checker reports a technique that ../params.yaml does not define, a value that is listed
-twice, a plan without the baseline, and a control with the same learning rate.
+As commands/schema.py. Only the checker reports a technique or recipe that is not defined, a value that is listed twice,
+a plan without the baseline, a control with the same learning rate, and final seeds that the search uses.
 """
 
 from lenet5.support.process import set_up
 
 set_up()
 
-from commands.schema import schema_of
+from commands.schema import schema_of, with_techniques
 from lenet5.support.files import write_json
 from replication.analysis.results import PLAN, Plan
-
-PATH = PLAN.with_name("params.schema.json")
+from replication.recipes.plan import PLAN as RECIPES_PLAN
+from replication.recipes.plan import Recipes
 
 
 def main() -> None:
-    write_json(PATH, schema_of(Plan))
+    write_json(PLAN.with_suffix(".schema.json"), schema_of(Plan))
+    write_json(RECIPES_PLAN.with_suffix(".schema.json"), with_techniques(schema_of(Recipes), "recipes"))
 
 
 if __name__ == "__main__":

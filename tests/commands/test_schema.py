@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from lenet5 import UserError
-from lenet5.support.params import check_params
+from lenet5.support.params import check_params, technique_mistakes
 from lenet5.support.schema import read_yaml, validated
 from replication.analysis.results import Plan
+from replication.recipes.plan import Recipes
 from tests.conftest import ROOT
 from tests.lenet5.support.test_params import CONTENT, PATHS, replaced, scalars, values
 from tests.project import Project
 
-SCHEMAS = {"params.yaml": "params.schema.json", "replication/params.yaml": "replication/params.schema.json"}
-PLAN: Any = read_yaml(ROOT / "replication/params.yaml")
+FILES = ("params.yaml", "replication/params.yaml", "replication/recipes.yaml")
+SCHEMAS = {file: file.replace(".yaml", ".schema.json") for file in FILES}
+PLAN, RECIPES = (read_yaml(ROOT / file) for file in FILES[1:])
 EDGES: list[Any] = [
     True,
     -1,
@@ -54,7 +56,7 @@ def validator(file: str) -> Draft7Validator:
     return Draft7Validator(json.loads(text))
 
 
-OF_PARAMS, OF_PLAN = map(validator, SCHEMAS)
+OF_PARAMS, OF_PLAN, OF_RECIPES = map(validator, SCHEMAS)
 
 
 def accepts(schema: Draft7Validator, content: Any) -> bool:
@@ -103,6 +105,20 @@ def test_schema_and_checker_agree_on_each_setting(key: str) -> None:
 @given(key=st.sampled_from([*PLAN, "unknown"]), value=values | st.lists(st.integers(-2, 2**64)))
 def test_schema_and_checker_agree_on_the_plan(key: str, value: Any) -> None:
     assert_agreement(OF_PLAN, lambda content: validated(Plan, content, "plan"), PLAN | {key: value})
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=scalars, overrides=values)
+def test_schema_and_checker_agree_on_any_recipe(name: Any, overrides: Any) -> None:
+    content = copy.deepcopy(RECIPES)
+    content["recipes"][name] = overrides
+
+    def check(content: Any) -> None:
+        recipes = validated(Recipes, content, "plan").recipes
+        if mistakes := technique_mistakes(check_params(CONTENT).train, recipes, "plan", "recipes"):
+            raise UserError("\n".join(mistakes))
+
+    assert_agreement(OF_RECIPES, check, content)
 
 
 @pytest.mark.parametrize("file", SCHEMAS)
