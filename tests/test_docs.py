@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lenet5 import load_params
 from replication import fingerprint
 from tests import quick_start
 from tests.conftest import ROOT
@@ -158,7 +159,7 @@ def estimate(of: dict[str, Any], digits: int = 2) -> str:
 
 def test_the_tables_are_those_that_the_pipelines_wrote() -> None:
     assert (ROOT / "metrics/replication/overview.md").read_text() in (ROOT / "README.md").read_text()
-    for table in ("replication.md", "replication/exercise.md"):
+    for table in ("replication.md", "replication/exercise.md", "recipes.md", "recipes/search.md"):
         assert (ROOT / "metrics" / table).read_text() in (ROOT / "docs/results.md").read_text()
     assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "docs/results.md").read_text()
     assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "models/README.md").read_text()
@@ -222,6 +223,22 @@ def test_the_numbers_in_the_results_are_those_of_the_analysis() -> None:
     assert f"in {100 * replication['share_baseline_first_of_those_that_hurt']['0.01']:.0f} % of draws" in results
     kept = {row["technique"]: row["chosen_epoch"] for row in metrics("summary")["techniques"]}
     assert all(epoch <= 15 for name, epoch in kept.items() if name != "weight_decay") and kept["weight_decay"] > 15
+
+
+def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
+    readme, results, recipes = words("README.md"), words("docs/results.md"), metrics("recipes")
+    plain, augmented = recipes["final"]
+    assert (plain["augmented"], augmented["augmented"]) == (False, True)
+    for row in (plain, augmented):
+        accuracy = row["test_accuracy"]
+        low, high = accuracy["interval"]
+        assert f"**: {accuracy['mean']:.2f} % ({low:.2f} to {high:.2f}) on the test images, with" in results
+    means = [f"{row['test_accuracy']['mean']:.1f} %" for row in (plain, augmented)]
+    assert f"reach {means[0]} and, with augmented images, {means[1]}" in readme
+    described = {"batch_norm": True, "dropout": 0.3, "label_smoothing": 0.1, "optimizer": "adamw", "schedule": "cosine"}
+    assert plain["settings"].items() >= described.items()
+    assert not {"dropout", "label_smoothing"} & augmented["settings"].keys()
+    assert augmented["settings"]["epochs"] == 2 * load_params(ROOT / "params.yaml").train.epochs
 
 
 def test_what_is_said_of_the_exercise_follows_from_the_analysis() -> None:
