@@ -233,7 +233,7 @@ def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
         accuracy = row["test_accuracy"]
         low, high = accuracy["interval"]
         assert f"**: {accuracy['mean']:.2f} % ({low:.2f} to {high:.2f}) on the test images, with" in results
-    means = [f"{row['test_accuracy']['mean']:.1f} %" for row in (plain, augmented)]
+    means = [f"{row['test_accuracy']['mean']:.2f} %" for row in (plain, augmented)]
     assert f"reach {means[0]} and, with augmented images, {means[1]}" in readme
     search = {row["recipe"]: row for row in recipes["search"]}
     parts = ("dropout", "smoothing", "decay")
