@@ -131,7 +131,8 @@ def test_augmentation_is_drawn_anew_for_each_epoch(data: Data, monkeypatch: pyte
     first, second = ((pixels * 255).round().byte() for pixels in seen[True])
     assert first.sum() == second.sum() == original.sum()  # nothing is lost
     images = [{tuple(image.flatten().tolist()) for image in epoch} for epoch in (first, second, original)]
-    assert all(len(a & b) < 20 for a, b in ((images[0], images[1]), (images[0], images[2])))
+    # A ninth of the 150 images is moved alike by chance.
+    assert all(len(a & b) < 40 for a, b in ((images[0], images[1]), (images[0], images[2])))
     # The metrics are those of the images themselves, which stay as they were.
     assert torch.equal((seen[False][0] * 255).round().byte(), original)
     assert torch.equal(data.train.images, original)
