@@ -17,11 +17,11 @@ from typing import Any
 from lenet5.data.dataset import Data, Split
 from lenet5.preparation.sources import load_prepared
 from lenet5.support.files import write_json
-from lenet5.support.params import DataSettings, TrainSettings, load_params, technique_settings
+from lenet5.support.params import Params, TrainSettings, load_params, technique_settings
 from lenet5.support.paths import METRICS
-from replication.analysis.results import load_plan
-from replication.recipe import parameters
-from replication.recipes.plan import load_recipes
+from replication.analysis.results import Plan, load_plan
+from replication.recipe import run_settings
+from replication.recipes.plan import Recipes, load_recipes
 from replication.replicate import replicate
 
 FINGERPRINT = METRICS / "fingerprint.json"
@@ -41,31 +41,32 @@ def digest(*contents: Any) -> str:
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def fingerprints(stage: str, settings: dict[str, TrainSettings], data_settings: DataSettings) -> dict[str, str]:
-    """Return the digest of a short run with each of the settings, by name, and print it."""
-    data = load_prepared(data_settings.model_copy(update={"split_seed": SEED}))
-    data_sha256 = [split.digest() for split in data]
-    data = first_images(data)
-    digests = {}
-    for name, of_replicate in settings.items():
-        short = of_replicate.model_copy(update={"seed": SEED, "epochs": EPOCHS})
-        metrics = replicate(short, data, data_settings.class_names)
-        digests[name] = digest(of_replicate.epochs, data_sha256, metrics)
-        print(f"{stage} {name}: {digests[name]}", flush=True)
-    return digests
+def planned(params: Params, plan: Plan, recipes: Recipes) -> dict[str, dict[str, TrainSettings]]:
+    """Return the settings of every replicate but its seed, by stage and technique, or "recipe" and recipe."""
+    settings: dict[str, dict[str, TrainSettings]] = {}
+    for stage, rate in (("replicate", plan.learning_rate), ("control", plan.control.learning_rate)):
+        of_techniques = {technique: technique_settings(params, technique) for technique in plan.techniques}
+        settings[stage] = {
+            name: each.model_copy(update={"learning_rate": rate}) for name, each in of_techniques.items()
+        }
+    return settings | {"recipe": {name: run_settings(params, recipes, name, SEED)[0] for name in recipes.recipes}}
 
 
 def main() -> None:
     set_up_torch()
     inputs = Inputs(lambda: (load_params(), load_plan(), load_recipes()))
-    params, plan, recipes = inputs.parameters
-    content = {}
-    for stage, rate in (("replicate", plan.learning_rate), ("control", plan.control.learning_rate)):
-        settings = {technique: technique_settings(params, technique) for technique in plan.techniques}
-        settings = {name: each.model_copy(update={"learning_rate": rate}) for name, each in settings.items()}
-        content[stage] = fingerprints(stage, settings, params.data)
-    settings = {name: parameters(name, SEED)[0] for name in recipes.recipes}
-    content["recipe"] = fingerprints("recipe", settings, params.data)
+    params = inputs.parameters[0]
+    data = load_prepared(params.data.model_copy(update={"split_seed": SEED}))
+    data_sha256 = [split.digest() for split in data]
+    data = first_images(data)
+    content: dict[str, dict[str, str]] = {}
+    for stage, of_stage in planned(*inputs.parameters).items():
+        content[stage] = {}
+        for name, settings in of_stage.items():
+            short = settings.model_copy(update={"seed": SEED, "epochs": EPOCHS})
+            metrics = replicate(short, data, params.data.class_names)
+            content[stage][name] = digest(settings.epochs, data_sha256, metrics)
+            print(f"{stage} {name}: {content[stage][name]}", flush=True)
     inputs.require_unchanged()
     write_json(FINGERPRINT, content)
 

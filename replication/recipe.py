@@ -8,22 +8,23 @@ from lenet5.support.process import set_up
 set_up()
 
 import argparse
-from functools import partial
 
-from lenet5.support.params import DataSettings, TrainSettings, load_params
-from replication.recipes.plan import FILES, load_recipes, path_of
+from lenet5.support.params import DataSettings, Params, TrainSettings, load_params
+from replication.recipes.plan import FILES, Recipes, load_recipes, path_of
 from replication.replicate import compute
 
 
-def parameters(recipe: str, seed: int) -> tuple[TrainSettings, DataSettings]:
-    """Return the settings of a run and of its data. Raises UserError for a mistake in them."""
-    params = load_params()
-    settings = load_recipes().settings(params, recipe).model_copy(update={"seed": seed})
+def run_settings(params: Params, plan: Recipes, recipe: str, seed: int) -> tuple[TrainSettings, DataSettings]:
+    """Return the settings of a run and of its data. Raises UserError for an unknown recipe."""
+    settings = plan.settings(params, recipe).model_copy(update={"seed": seed})
     return settings, params.data.model_copy(update={"split_seed": seed})
 
 
 def main(part: str, recipe: str, seed: int) -> None:
-    compute(recipe, path_of(part, recipe, seed), partial(parameters, recipe, seed), test=part == "final")
+    def parameters() -> tuple[TrainSettings, DataSettings]:
+        return run_settings(load_params(), load_recipes(), recipe, seed)
+
+    compute(recipe, path_of(part, recipe, seed), parameters, test=part == "final")
 
 
 if __name__ == "__main__":

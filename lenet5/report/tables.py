@@ -13,3 +13,9 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 def p_value_text(value: float) -> str:
     """Return a p-value with three decimals, never as zero."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def range_text(bounds: list[float], sign: str = "") -> str:
+    """Return two numbers in parentheses, such as an interval. sign: "+" to show that of positive numbers too."""
+    low, high = bounds
+    return f"({low:{sign}.2f} to {high:{sign}.2f})"

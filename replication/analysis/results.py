@@ -204,21 +204,29 @@ def unpacked(text: str, count: int) -> NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)
 
 
+def read_seeds(paths: dict[str, Path], read: Callable[[Path], dict[str, Any]], mistakes: list[str]) -> Replicates:
+    """Return the replicates in the files, by the names of their stages. Adds a line to `mistakes` for each that is
+    missing or invalid."""
+    contents = []
+    for stage, path in paths.items():
+        try:
+            contents.append(read(path))
+        except UserError as error:
+            mistakes.append(f"{error} ({stage}).")
+    return Replicates(contents)
+
+
 def read_replicates(plan: Plan) -> dict[float, dict[str, Replicates]]:
     """Return the replicates by learning rate (the control first) and technique. Raises UserError with one line for
     each that is missing or invalid."""
-    mistakes = []
+    mistakes: list[str] = []
     replicates: dict[float, dict[str, Replicates]] = {}
     for stage, part in (("control", plan.control), ("replicate", plan)):
-        replicates[part.learning_rate] = {}
+        rate = part.learning_rate
+        replicates[rate] = {}
         for technique in plan.techniques:
-            contents = []
-            for seed in part.seeds:
-                try:
-                    contents.append(read_replicate(path_of(technique, seed, part.learning_rate)))
-                except UserError as error:
-                    mistakes.append(f"{error} ({stage}@{technique}-{seed}).")
-            replicates[part.learning_rate][technique] = Replicates(contents)
+            paths = {f"{stage}@{technique}-{seed}": path_of(technique, seed, rate) for seed in part.seeds}
+            replicates[rate][technique] = read_seeds(paths, read_replicate, mistakes)
     if mistakes:
         raise UserError("\n".join([*mistakes, REMEDY]))
     return replicates

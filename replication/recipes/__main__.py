@@ -49,18 +49,20 @@ def augmented(settings: TrainSettings) -> bool:
 def against_chosen(runs: Techniques, chosen: list[str], settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the difference of each recipe in validation accuracy, in points, from the chosen one that is augmented
     like it, seed by seed, with Student's 95 % interval."""
+    reference_of = {augmented(settings[name]): name for name in chosen}
     compared = {}
     for name, ours in runs.items():
-        for reference in chosen:
-            seeds = [seed for seed in ours.by_seed if seed in runs[reference].by_seed]
-            if name != reference and augmented(settings[name]) == augmented(settings[reference]) and len(seeds) > 1:
-                ours_by_seed, theirs = (each.values(ON_VALIDATION[ACCURACY], seeds) for each in (ours, runs[reference]))
-                differences = ours_by_seed - theirs
-                compared[name] = {
-                    "reference": reference,
-                    "difference": float(differences.mean()),
-                    "interval": t_interval(differences),
-                }
+        reference = reference_of.get(augmented(settings[name]), name)
+        seeds = [seed for seed in ours.by_seed if seed in runs[reference].by_seed]
+        if reference == name or len(seeds) < 2:
+            continue
+        accuracies, theirs = (each.values(ON_VALIDATION[ACCURACY], seeds) for each in (ours, runs[reference]))
+        differences = accuracies - theirs
+        compared[name] = {
+            "reference": reference,
+            "difference": float(differences.mean()),
+            "interval": t_interval(differences),
+        }
     return compared
 
 

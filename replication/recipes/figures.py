@@ -21,18 +21,19 @@ def accuracy(search: Techniques, final: Techniques) -> Figure:
     test images for the chosen recipes."""
     figure = Figure(figsize=(WIDTH, 1.4 + 0.36 * (len(search) + len(final))), layout="constrained")
     panels = figure.subplots(2, 1, height_ratios=[len(search) + 0.5, len(final) + 0.5])
-    for axis, runs, images in zip(panels, (search, final), ("validation", "test"), strict=True):
+    contents = (("search", search, "validation"), ("the chosen recipes, other seeds", final, "test"))
+    for axis, (title, runs, images) in zip(panels, contents, strict=True):
         for place, (name, ours) in enumerate(runs.items()):
-            chosen = COLOURS[1] if name in final else COLOURS[0]
+            colour = COLOURS[1] if name in final else COLOURS[0]
             if ours.by_seed:
                 values = 100 * np.array([run[f"{images}_accuracy"] for run in ours.by_seed.values()])
-                axis.plot(values, [place] * len(values), "o", color=chosen, alpha=0.4, markersize=6, markeredgewidth=0)
-                axis.plot([values.mean()], [place], "|", color=chosen, markersize=14, markeredgewidth=2)
-                text = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": chosen}
+                axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.4, markersize=6, markeredgewidth=0)
+                axis.plot([values.mean()], [place], "|", color=colour, markersize=14, markeredgewidth=2)
+                text = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": colour}
                 axis.annotate(f"{values.mean():.2f}", (values.mean(), place), (0, 8), **text)
         axis.set_yticks(range(len(runs)), [label(name) for name in runs])
         axis.set_ylim(len(runs) - 0.5, -0.7)
-        axis.set_title(f"{'search' if images == 'validation' else 'the chosen recipes, other seeds'}", loc="left")
+        axis.set_title(title, loc="left")
         axis.set_xlabel(f"{images} accuracy, %")
         axis.grid(axis="x", alpha=0.3)
     return figure

@@ -13,7 +13,16 @@ from lenet5.support.errors import UserError
 from lenet5.support.params import Params, TrainSettings, load_params, technique_mistakes
 from lenet5.support.paths import METRICS
 from lenet5.support.schema import Section, did_you_mean, read_yaml, shown, validated
-from replication.analysis.results import REMEDY, Metrics, Replicates, Seeds, Trained, read_replicate, read_run
+from replication.analysis.results import (
+    REMEDY,
+    Metrics,
+    Replicates,
+    Seeds,
+    Trained,
+    read_replicate,
+    read_run,
+    read_seeds,
+)
 
 RECIPES = METRICS / "recipes"
 PLAN = Path("replication/recipes.yaml")
@@ -87,16 +96,11 @@ def read_result(path: Path) -> dict[str, Any]:
 
 def read_runs(part: str, plan: Part) -> dict[str, Replicates]:
     """Return the runs of each recipe of a part. Raises UserError with one line for each that is missing or invalid."""
-    runs: dict[str, Replicates] = {}
-    mistakes = []
+    mistakes: list[str] = []
+    runs = {}
     for name in plan.recipes:
-        contents = []
-        for seed in plan.seeds:
-            try:
-                contents.append(read_recipe(path_of(part, name, seed)))
-            except UserError as error:
-                mistakes.append(f"{error} ({part}@{name}-{seed}).")
-        runs[name] = Replicates(contents)
+        paths = {f"{part}@{name}-{seed}": path_of(part, name, seed) for seed in plan.seeds}
+        runs[name] = read_seeds(paths, read_recipe, mistakes)
     if mistakes:
         raise UserError("\n".join([*mistakes, REMEDY]))
     return runs

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lenet5.report.tables import markdown
+from lenet5.report.tables import markdown, range_text
 
 Row = dict[str, Any]
 SEARCH = ["recipe", "validation accuracy %", "lowest to highest", "vs. the chosen one (95 %)", "validation loss"]
@@ -20,10 +20,7 @@ def _search_cells(row: Row) -> list[str]:
     if "validation_accuracy" not in row:
         return [row["recipe"], f"{row['failures']} diverged", "", "", "", ""]
     accuracy, compared = row["validation_accuracy"], row["against_chosen"]
-    difference = ""
-    if compared:
-        low, high = compared["interval"]
-        difference = f"{compared['difference']:+.2f} ({low:+.2f} to {high:+.2f})"
+    difference = f"{compared['difference']:+.2f} {range_text(compared['interval'], '+')}" if compared else ""
     line = [row["recipe"], f"{accuracy['mean']:.2f}", _extremes(accuracy), difference]
     return [*line, f"{row['validation_loss']['mean']:.4f}", f"{row['chosen_epoch']['mean']:.0f}"]
 
@@ -37,13 +34,9 @@ def _final_cells(row: Row) -> list[str]:
     if "test_accuracy" not in row:
         return [row["recipe"], "", "", f"{row['failures']} diverged", "", "", "", ""]
     accuracy = row["test_accuracy"]
-    low, high = accuracy["interval"]
     line = [row["recipe"], f"{row['parameters']:,}", str(accuracy["n"])]
-    line += [
-        f"{accuracy['mean']:.2f} ({low:.2f} to {high:.2f})",
-        _extremes(accuracy),
-        f"{row['test_loss']['mean']:.4f}",
-    ]
+    line += [f"{accuracy['mean']:.2f} {range_text(accuracy['interval'])}", _extremes(accuracy)]
+    line += [f"{row['test_loss']['mean']:.4f}"]
     return [*line, f"{row['calibration_error']['mean']:.2f}", f"{row['validation_accuracy']['mean']:.2f}"]
 
 

@@ -80,7 +80,7 @@ def test_a_missing_replicate_is_reported(replicated: Project) -> None:
         path.unlink()
     result = audit(replicated, 1)
     assert result.returncode != 0
-    assert re.search(r"metrics/re\S+\.json is missing\. Run `make replicate`", result.stderr)
+    assert re.search(r"metrics/(replicates|recipes)/\S+\.json is missing\. Run `make replicate`", result.stderr)
 
 
 def test_an_old_file_does_not_count_as_computed_anew(replicated: Project) -> None:
@@ -88,7 +88,7 @@ def test_an_old_file_does_not_count_as_computed_anew(replicated: Project) -> Non
         (replicated.root / f"replication/{program}.py").write_text("")  # computes nothing
     result = audit(replicated, 1)
     assert result.returncode != 0
-    assert re.search(r"metrics/re\S+\.json: No such file or directory", result.stderr)
+    assert re.search(r"metrics/(replicates|recipes)/\S+\.json: No such file or directory", result.stderr)
 
 
 def test_a_terminated_audit_leaves_no_process_and_no_folder(replicated: Project, tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
 from replication.recipes.plan import FILES, load_recipes, read_recipe
 from tests.conftest import ROOT
-from tests.project import IMAGE_FILES, RECIPES, Project, idx, small_images
+from tests.project import IMAGE_FILES, RECIPES, Project, idx, small_images, yaml
 from tests.replication.replicates import replicate
 
 RUNS = {"search/augmented-4", "search/augmented-5", "search/plain-4", "search/plain-5"}
@@ -66,10 +65,10 @@ def test_the_search_does_not_depend_on_the_test_images(replicated: Project) -> N
 def test_an_added_recipe_computes_only_its_runs(replicated: Project) -> None:
     before = replicated.files("metrics/recipes/*/*.json", "metrics/replicates/*/*.json")
     path = replicated.root / "replication/recipes.yaml"
-    plan = YAML().load(path)
+    plan = yaml.load(path)
     plan["recipes"]["shifted"] = {"augmentation": "shift", "learning_rate": 0.003}
     plan["search"]["recipes"].append("shifted")
-    YAML().dump(plan, path)
+    yaml.dump(plan, path)
     assert "2 replicates to compute" in replicate(replicated)
     after = replicated.files("metrics/recipes/*/*.json", "metrics/replicates/*/*.json")
     assert {name: after[name] for name in before} == before
