@@ -28,11 +28,12 @@ from replication.analysis.comparison import (
 )
 from replication.analysis.exercise import compare_with_exercise, what_is_counted
 from replication.analysis.results import REPLICATES, Plan, load_plan, read_replicates
-from replication.analysis.statistics import describe
+from replication.analysis.statistics import describe, power
 
 FOLDER = METRICS / "replication"
 # Its four results at the exercise's learning rate were in git before the plan.
 KNOWN_SEED = 0
+FRESH_SEEDS = 30  # of the confirmation in docs/analysis-plan.md
 
 
 def analyse(
@@ -67,7 +68,16 @@ def beyond_rows(
     for row in rows:
         if row["against_baseline"] and row["against_baseline"]["verdict"] == "hurts":
             hurt[row["learning_rate"]].append(row["technique"])
+    effects = {
+        (row["learning_rate"], row["technique"]): row["against_baseline"]["effect_size"]
+        for row in rows
+        if row["against_baseline"] and row["against_baseline"]["effect_size"] is not None
+    }
     return {
+        "power_of_confirmation": [
+            {"learning_rate": rate, "technique": name, "power": power(effect, FRESH_SEEDS, len(effects))}
+            for (rate, name), effect in effects.items()
+        ],
         "exercise_counts": what_is_counted(exercise),
         "preferred_by_validation": preferred_rates(replicates),
         "across_rates": across_rates(replicates),
@@ -91,7 +101,11 @@ def main() -> None:
     plan, exercise = inputs.parameters
     replicates = read_replicates(plan)
     rows = analyse(replicates, plan, exercise)
-    content = {"plan": plan.model_dump(), **beyond_rows(replicates, plan, exercise, rows), "results": rows}
+    content = {
+        "plan": plan.model_dump(exclude={"confirmation"}),
+        **beyond_rows(replicates, plan, exercise, rows),
+        "results": rows,
+    }
     images = figures.draw(replicates, rows, plan)
     csv = pd.DataFrame([dict(tables.flat(row)) for row in rows]).to_csv(
         index=False, lineterminator="\n", float_format="%.6g"

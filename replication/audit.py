@@ -14,7 +14,7 @@ import subprocess
 import sys
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from commands.interruption import Pool, end_together
 from commands.pipeline import jobs
@@ -23,36 +23,9 @@ from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
 from lenet5.support.paths import RAW
-from replication.analysis import results
-from replication.analysis.results import Plan, load_plan
-from replication.recipes.plan import Recipes, load_recipes, path_of, read_result
-
-
-class Run(NamedTuple):
-    """A replicate: its file, and the arguments of the program that computes it."""
-
-    path: Path
-    command: list[str]
-
-
-def planned(plan: Plan, recipes: Recipes) -> list[Run]:
-    """Return every replicate of the plans."""
-    names = [
-        (technique, seed, part.learning_rate)
-        for part in (plan, plan.control)
-        for technique in plan.techniques
-        for seed in part.seeds
-    ]
-    of_recipes = [
-        (part, recipe, seed)
-        for part, of in (("search", recipes.search), ("final", recipes.final))
-        for recipe in of.recipes
-        for seed in of.seeds
-    ]
-    return [
-        *(Run(results.path_of(*name), ["replication.replicate", *map(str, name)]) for name in names),
-        *(Run(path_of(*name), ["replication.recipe", *map(str, name)]) for name in of_recipes),
-    ]
+from replication.analysis.results import load_plan
+from replication.recipes.plan import load_recipes
+from replication.runs import Run, planned, read_result
 
 
 def recompute(run: Run, folder: Path) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def digest(*contents: Any) -> str:
 
 
 def planned(params: Params, plan: Plan, recipes: Recipes) -> dict[str, dict[str, TrainSettings]]:
-    """Return the settings of every replicate but its seed, by stage and technique, or "recipe" and recipe."""
+    """Return the settings of every replicate but its seed, by stage and technique, or "recipe" and recipe. Those of the
+    confirmation are those of the other two stages."""
     settings: dict[str, dict[str, TrainSettings]] = {}
     for stage, rate in (("replicate", plan.learning_rate), ("control", plan.control.learning_rate)):
         of_techniques = {technique: technique_settings(params, technique) for technique in plan.techniques}
@@ -60,13 +61,21 @@ def main() -> None:
     data_sha256 = [split.digest() for split in data]
     data = first_images(data)
     content: dict[str, dict[str, str]] = {}
+    curves: dict[str, list[Any]] = {technique: [] for technique in inputs.parameters[1].techniques}
     for stage, of_stage in planned(*inputs.parameters).items():
         content[stage] = {}
         for name, settings in of_stage.items():
             short = settings.model_copy(update={"seed": SEED, "epochs": EPOCHS})
             metrics = replicate(short, data, params.data.class_names)
+            of_run = metrics.pop("curves", None)
+            if stage != "recipe":
+                curves[name].append([settings.learning_rate, of_run])
             content[stage][name] = digest(settings.epochs, data_sha256, metrics)
             print(f"{stage} {name}: {content[stage][name]}", flush=True)
+    # Only the confirmation has the curves, and both rates.
+    content["confirm"] = {
+        name: digest(content["replicate"][name], content["control"][name], of_runs) for name, of_runs in curves.items()
+    }
     inputs.require_unchanged()
     write_json(FINGERPRINT, content)
 

@@ -3,7 +3,8 @@
 `python -m replication.replicate dropout 3 0.01` -> metrics/replicates/0.01/dropout-3.json
 
 Code and settings are those of the study. The seed, which also draws the validation split, and the learning rate belong
-to the replicate. Only metrics are kept, no model.
+to the replicate. Only metrics are kept, no model. With `--confirm`, the file is in metrics/confirmation instead, and
+also holds the curves.
 """
 
 from lenet5.support.process import Inputs, set_up, set_up_torch
@@ -25,9 +26,9 @@ from lenet5.support.files import write_json
 from lenet5.support.params import DataSettings, TrainSettings, load_params, technique_settings
 from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_of
 from lenet5.training.cuda import require_gpu
-from lenet5.training.loop import Progress, build_network, train
+from lenet5.training.loop import Progress, Row, build_network, train
 from lenet5.training.progress import Reporter
-from replication.analysis.results import packed, path_of
+from replication.analysis.results import CONFIRMATION, REPLICATES, packed, path_of
 
 
 def replicate(
@@ -38,7 +39,7 @@ def replicate(
     after_epoch: Callable[[Progress], object] = lambda progress: None,
 ) -> dict[str, Any]:
     """Train, and return the study's metrics of the kept epoch, which test images it classified correctly, and the
-    validation loss of every epoch. A run that diverges is a result too: its `failure`."""
+    curves: losses and accuracies of every epoch. A run that diverges is a result too: its `failure`."""
     try:
         progress = train(settings, data, checkpoint, after_epoch)
     except DivergenceError as error:
@@ -54,15 +55,22 @@ def replicate(
         "test_images": len(predictions),
         "test_correct": packed((predictions["label"] == predictions["predicted"]).to_numpy()),
         "validation_losses": [row.validation_loss for row in progress.rows],
+        "curves": {name: [getattr(row, name) for row in progress.rows] for name in Row._fields if name != "epoch"},
     }
 
 
 def compute(
-    technique: str, path: Path, parameters: Callable[[], tuple[TrainSettings, DataSettings]], *, test: bool = True
+    technique: str,
+    path: Path,
+    parameters: Callable[[], tuple[TrainSettings, DataSettings]],
+    *,
+    test: bool = True,
+    curves: bool = False,
 ) -> None:
     """Compute the run whose result is the file `path`, or resume it. `parameters` reads its settings.
 
-    Without `test`, the validation images take the place of the test images, and the result holds nothing of these.
+    Without `test`, the validation images take the place of the test images, and the result holds nothing of these. It
+    holds all curves only with `curves`.
     """
     set_up_torch()
     inputs = Inputs(parameters)
@@ -76,6 +84,8 @@ def compute(
     reporter = Reporter(run, settings.epochs)
     with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:
         metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
+        if not curves:
+            metrics.pop("curves", None)
         kept = {key: value for key, value in metrics.items() if test or not key.startswith("test_")}
         identification = {"technique": technique, "seed": settings.seed, "learning_rate": settings.learning_rate}
         inputs.require_unchanged()
@@ -87,14 +97,15 @@ def compute(
     )
 
 
-def main(technique: str, seed: int, learning_rate: float) -> None:
+def main(technique: str, seed: int, learning_rate: float, confirm: bool) -> None:
     def parameters() -> tuple[TrainSettings, DataSettings]:
         params = load_params()
         settings = technique_settings(params, technique)
         settings = settings.model_copy(update={"seed": seed, "learning_rate": learning_rate})
         return settings, params.data.model_copy(update={"split_seed": seed})
 
-    compute(technique, path_of(technique, seed, learning_rate), parameters)
+    folder = CONFIRMATION if confirm else REPLICATES
+    compute(technique, path_of(technique, seed, learning_rate, folder), parameters, curves=confirm)
 
 
 if __name__ == "__main__":
@@ -102,4 +113,5 @@ if __name__ == "__main__":
     parser.add_argument("technique", help="a name under `techniques` in params.yaml")
     parser.add_argument("seed", type=int)
     parser.add_argument("learning_rate", type=float)
+    parser.add_argument("--confirm", action="store_true", help="keep the curves, in metrics/confirmation")
     main(**vars(parser.parse_args()))

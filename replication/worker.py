@@ -30,8 +30,9 @@ from dvc.repo import Repo
 
 from lenet5.support.errors import UserError
 from replication.analysis.results import load_plan
-from replication.recipes.plan import load_recipes, read_result
+from replication.recipes.plan import load_recipes
 from replication.run import PIPELINE, output
+from replication.runs import read_result
 
 FILE = PIPELINE / "dvc.yaml"
 COPYING = 300  # seconds; a file of this age whose name says that it is being copied is left over

@@ -17,6 +17,7 @@ from lenet5.support.paths import METRICS, PARAMS
 from lenet5.support.schema import Section, did_you_mean, first_problem, read_yaml, shown, validated
 
 REPLICATES = METRICS / "replicates"
+CONFIRMATION = METRICS / "confirmation"
 PLAN = Path("replication/params.yaml")
 REMEDY = (
     "Run `make replicate` to compute it again or, if it came from a remote, `python -m replication.worker NAME` with "
@@ -40,11 +41,18 @@ class Control(Section):
     seeds: Seeds
 
 
+class Confirmation(Section):
+    """Further seeds, for all techniques and both learning rates."""
+
+    seeds: list[Seed]
+
+
 class Plan(Control):
     """What is replicated, and the control: the same at another learning rate."""
 
     techniques: Annotated[list[str], Field(min_length=1)]
     control: Control
+    confirmation: Confirmation
     equivalence_points: Annotated[float, Field(gt=0)]
 
 
@@ -60,9 +68,13 @@ def load_plan(path: Path = PLAN) -> Plan:
     ]
     if BASELINE not in plan.techniques:
         mistakes.append(f"techniques has no {BASELINE}, with which every technique is compared; add it.")
-    for key, values in (("techniques", plan.techniques), ("seeds", plan.seeds), ("control.seeds", plan.control.seeds)):
+    lists: dict[str, list[Any]] = {"techniques": plan.techniques, "seeds": plan.seeds}
+    lists |= {"control.seeds": plan.control.seeds, "confirmation.seeds": plan.confirmation.seeds}
+    for key, values in lists.items():
         if len(set(values)) < len(values):
             mistakes.append(f"{key} has a value twice; remove one.")
+    if known_seeds := set(plan.confirmation.seeds) & {*plan.seeds, *plan.control.seeds}:
+        mistakes.append(f"confirmation.seeds has {min(known_seeds)}, which is not a new seed; choose another one.")
     if plan.learning_rate == plan.control.learning_rate:
         mistakes.append(f"control.learning_rate is {plan.learning_rate}, as learning_rate; change one of them.")
     if mistakes:
@@ -136,17 +148,17 @@ class Metrics(Trained):
         return self
 
 
-def path_of(technique: str, seed: int, learning_rate: float) -> Path:
+def path_of(technique: str, seed: int, learning_rate: float, folder: Path = REPLICATES) -> Path:
     """Return the path of a replicate's file."""
-    return REPLICATES / str(learning_rate) / f"{technique}-{seed}.json"
+    return folder / str(learning_rate) / f"{technique}-{seed}.json"
 
 
-def read_replicate(path: Path) -> dict[str, Any]:
+def read_replicate(path: Path, model: type[Metrics] = Metrics) -> dict[str, Any]:
     """Return the content of a replicate's file. Raises UserError if it is missing, or invalid: not JSON, incomplete,
     with values that contradict each other, or of another replicate."""
-    replicate, content = read_run(path, Metrics)
-    own = path_of(replicate.technique, replicate.seed, replicate.learning_rate)
-    if path.parts[-2:] != own.parts[-2:]:
+    replicate, content = read_run(path, model)
+    own = path_of(replicate.technique, replicate.seed, replicate.learning_rate, path.parent.parent)
+    if path != own:
         raise UserError(f"{path} is invalid: its content is that of {own}")
     return content
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.power import ttest_power
 from statsmodels.stats.weightstats import DescrStatsW
 
 Values = NDArray[np.float64]
@@ -124,6 +125,13 @@ def equivalence_p(differences: Values, margin: float) -> float:
     It is the larger of two one-sided t-tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987).
     """
     return float(DescrStatsW(differences).ttost_mean(-margin, margin)[0])
+
+
+def power(effect_size: float, count: int, tests: int) -> float:
+    """Return the probability that `count` paired differences of this effect size are significant at 5 %, in the
+    direction of the effect, in a t-test at the strictest level of Holm's correction over `tests`, to four digits."""
+    level = (1 - CONFIDENCE) / tests / 2
+    return round(float(ttest_power(abs(effect_size), count, level, alternative="larger")), 4)
 
 
 def crossed_intervals(differences: dict[str, NDArray[np.int8]]) -> dict[str, Interval]:

@@ -19,7 +19,6 @@ from replication.analysis.results import (
     Replicates,
     Seeds,
     Trained,
-    read_replicate,
     read_run,
     read_seeds,
 )
@@ -86,12 +85,6 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if path.name != own.name:
         raise UserError(f"{path} is invalid: its content is that of {own}")
     return content
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """Return the content of a replicate's file, be it of a technique or of a recipe. Raises UserError if it is missing
-    or invalid."""
-    return (read_recipe if path.parent.name in FILES else read_replicate)(path)
 
 
 def read_runs(part: str, plan: Part) -> dict[str, Replicates]:
