@@ -74,10 +74,14 @@ def beyond_rows(
         if row["against_baseline"] and row["against_baseline"]["effect_size"] is not None
     }
     return {
-        "power_of_confirmation": [
-            {"learning_rate": rate, "technique": name, "power": power(effect, FRESH_SEEDS, len(effects))}
-            for (rate, name), effect in effects.items()
-        ],
+        "power_of_confirmation": {
+            str(rate): {
+                name: power(effects[rate, name], FRESH_SEEDS, len(effects))
+                for name in techniques
+                if (rate, name) in effects
+            }
+            for rate, techniques in replicates.items()
+        },
         "exercise_counts": what_is_counted(exercise),
         "preferred_by_validation": preferred_rates(replicates),
         "across_rates": across_rates(replicates),

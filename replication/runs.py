@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from replication.analysis.confirmation import read_confirmed
 from replication.analysis.results import CONFIRMATION, REPLICATES, Plan, path_of, read_replicate
+from replication.confirmation.files import read_confirmed
 from replication.recipes import plan as of_recipes
 from replication.recipes.plan import RECIPES, Recipes, read_recipe
 

@@ -205,7 +205,8 @@ def add_replication(project: Project, source: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "dvc.lock")
     shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
     control = {"learning_rate": 0.001, "seeds": [0, 1]}
-    project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control)
+    confirmation: dict[str, list[int]] = {"seeds": []}
+    project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control, confirmation=confirmation)
     yaml.dump(RECIPES, project.root / "replication/recipes.yaml")
 
 

@@ -113,7 +113,7 @@ def test_a_stage_has_at_most_six_code_dependencies(file: str) -> None:
     assert {name: count for name, count in counts.items() if count > 6} == {}
 
 
-@pytest.mark.parametrize(("file", "limit"), [("dvc.lock", 750), ("replication/dvc.lock", 3_500)])
+@pytest.mark.parametrize(("file", "limit"), [("dvc.lock", 750), ("replication/dvc.lock", 5_500)])
 def test_a_lock_file_stays_short_enough_to_read(file: str, limit: int) -> None:
     if not (ROOT / file).exists():
         pytest.skip(f"{file} is not computed yet")

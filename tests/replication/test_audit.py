@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from replication.analysis.results import load_plan, read_replicate
-from replication.audit import differences, planned
+from replication.audit import differences
 from replication.recipes.plan import load_recipes
+from replication.runs import planned
 from tests.conftest import ROOT
 from tests.project import END, RECIPES, Command, Project, yaml
 

@@ -25,6 +25,8 @@ from replication.analysis.results import (
     read_replicates,
     unpacked,
 )
+from replication.recipes.plan import load_recipes
+from replication.runs import planned, read_result
 from tests.conftest import ROOT
 
 
@@ -65,6 +67,21 @@ def test_a_plan_may_have_two_seeds_and_a_rate_below_the_controls(tmp_path: Path)
     YAML(typ="safe", pure=True).dump({**PLAN, "learning_rate": 1e-4, "seeds": [3, 7]}, path)
     plan = load_plan(path)
     assert (plan.learning_rate, plan.seeds) == (1e-4, [3, 7])
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([10, 9], "confirmation.seeds has 9, which is not a new seed; choose another one."),
+        ([10, 10], "confirmation.seeds has a value twice; remove one."),
+        ([-1], "confirmation.seeds.0 is -1, but must be greater than or equal to 0"),
+    ],
+)
+def test_the_confirmation_has_new_seeds_each_once(seeds: list[int], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    YAML(typ="safe", pure=True).dump(PLAN | {"confirmation": {"seeds": seeds}}, path)
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_plan(path)
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "Cannot read"), ("", "must be a mapping with the keys")])
@@ -235,3 +252,39 @@ def test_replicates_are_read_by_rate_technique_and_seed(tmp_path: Path, monkeypa
     assert invalid.startswith("metrics/replicates/0.01/dropout-2.json is invalid: it is not JSON (")
     assert invalid.endswith(") (replicate@dropout-2).")
     assert remedy == REMEDY
+
+
+CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "curves: Field required": lambda content: content.pop("curves"),
+    "curves do not have one value for each": lambda content: content["curves"]["test_loss"].pop(),
+    "curves.validation_loss is not validation_losses": lambda content: content["curves"]["validation_loss"].reverse(),
+    "curves.test_accuracy.0: ": lambda content: content["curves"]["test_accuracy"].insert(0, 90.1),
+    "its content is that of .*0.01/dropout-4": lambda content: content.update(seed=4),
+}
+
+
+@pytest.mark.parametrize("message", CONTRADICTIONS)
+def test_a_confirmed_replicate_has_curves_that_agree(message: str, tmp_path: Path) -> None:
+    path = tmp_path / "confirmation/0.01/dropout-3.json"
+    path.parent.mkdir(parents=True)
+    content = json.loads(REPLICATE.read_text())
+    losses = content["validation_losses"]
+    accuracies = [content["test_accuracy"]] * len(losses)
+    curves = {f"{split}_accuracy": list(accuracies) for split in ("train", "validation", "test")}
+    content["curves"] = curves | {f"{split}_loss": list(losses) for split in ("train", "validation", "test")}
+    path.write_text(json.dumps(content))
+    assert read_result(path) == content
+    CONTRADICTIONS[message](content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"{re.escape(str(path))} is invalid: {message}"):
+        read_result(path)
+
+
+def test_every_run_of_the_confirmation_is_planned() -> None:
+    plan, recipes = load_plan(ROOT / "replication/params.yaml"), load_recipes(ROOT / "replication/recipes.yaml")
+    plan = plan.model_copy(update={"confirmation": plan.confirmation.model_copy(update={"seeds": [10, 11]})})
+    runs = {str(run.path): run.command for run in planned(plan, recipes)}
+    confirmed = [path for path in runs if path.startswith("metrics/confirmation/")]
+    assert len(confirmed) == 2 * len(plan.techniques) * 2
+    command = ["replication.replicate", "dropout", "11", "0.001", "--confirm"]
+    assert runs["metrics/confirmation/0.001/dropout-11.json"] == command

@@ -1,5 +1,6 @@
 """Replicates and their analysis, through the real commands on the small data set."""
 
+import itertools
 import json
 import shutil
 import time
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from replication.analysis.results import unpacked
+from replication.confirmation.files import read_confirmed
 from tests.conftest import ROOT
 from tests.project import Command, Project
 from tests.replication.replicates import NAMES, TECHNIQUES, computed, outdated, read, replicate
@@ -63,10 +65,10 @@ def test_a_clone_without_a_cache_is_up_to_date(replicated_project: Project, tmp_
     assert clone.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_an_added_seed_computes_only_its_replicates(replicated: Project) -> None:
+def test_added_seeds_compute_only_their_replicates(replicated: Project) -> None:
     before = replicated.files("metrics/replicates/*/*.json")
-    replicated.change_plan(seeds=[0, 1, 7])
-    assert "2 replicates to compute" in replicate(replicated)
+    replicated.change_plan(seeds=[0, 1, 7], confirmation={"seeds": [8]})
+    assert "6 replicates to compute" in replicate(replicated)
     assert computed(replicated) == sorted([*NAMES, "0.01/baseline-7", "0.01/dropout-7"])
     after = replicated.files("metrics/replicates/*/*.json")
     assert {path: after[path] for path in before} == before
@@ -74,6 +76,10 @@ def test_an_added_seed_computes_only_its_replicates(replicated: Project) -> None
     assert [(row["learning_rate"], row["test_accuracy"]["n"]) for row in rows] == [
         (0.001, 2), (0.001, 2), (0.01, 3), (0.01, 3)
     ]  # fmt: skip
+    for rate, technique in itertools.product((0.001, 0.01), TECHNIQUES):
+        confirmed = read_confirmed(replicated.root / f"metrics/confirmation/{rate}/{technique}-8.json")
+        assert confirmed["learning_rate"] == rate
+        assert confirmed["curves"]["test_accuracy"][confirmed["chosen_epoch"] - 1] == confirmed["test_accuracy"]
 
 
 def test_only_settings_that_affect_replicates_outdate_them(replicated: Project) -> None:
@@ -178,7 +184,7 @@ def test_a_mistake_in_the_plan_stops_every_program_at_once(program: str, argumen
     assert result.returncode == 1
     lines = result.stderr.splitlines()
     assert all(line.startswith("replication/params.yaml: ") and line.endswith("is missing; add it.") for line in lines)
-    assert len(lines) == 4
+    assert len(lines) == 5
 
 
 def test_plain_dvc_computes_nothing_from_a_plan_with_a_mistake(replicated: Project) -> None:

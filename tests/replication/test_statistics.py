@@ -15,6 +15,7 @@ from replication.analysis.statistics import (
     equivalence_p,
     interval,
     new_training_interval,
+    power,
     probability_of_improvement,
     share_first,
     sign_flip_p,
@@ -55,6 +56,13 @@ def test_the_sign_flip_test_counts_every_pattern(count: int) -> None:
     patterns = np.array(list(itertools.product((1, -1), repeat=count)))
     means = np.abs(patterns @ differences)
     assert sign_flip_p(differences) == pytest.approx((means >= abs(differences.sum()) - 1e-12).mean())
+
+
+@pytest.mark.parametrize(("effect_size", "count", "tests"), [(0.8, 30, 6), (-0.8, 30, 6), (0.4, 12, 1)])
+def test_the_power_is_the_share_of_samples_that_are_found(effect_size: float, count: int, tests: int) -> None:
+    samples = np.random.default_rng(0).normal(effect_size, 1, (20_000, count))
+    found = np.mean(stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05 / tests)
+    assert power(effect_size, count, tests) == pytest.approx(found, abs=0.01)
 
 
 def test_differences_of_one_sign_have_the_smallest_p_value() -> None:
