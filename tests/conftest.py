@@ -35,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
         quick_start.start()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of processes that run tests: two more than cores, since many tests wait for programs."""
+    return len(os.sched_getaffinity(0)) + 2
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a small project, so that `make check` can leave them out."""
