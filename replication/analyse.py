@@ -33,7 +33,6 @@ from replication.analysis.statistics import describe, power
 FOLDER = METRICS / "replication"
 # Its four results at the exercise's learning rate were in git before the plan.
 KNOWN_SEED = 0
-FRESH_SEEDS = 30  # of the confirmation in docs/analysis-plan.md
 
 
 def analyse(
@@ -76,7 +75,7 @@ def beyond_rows(
     return {
         "power_of_confirmation": {
             str(rate): {
-                name: power(effects[rate, name], FRESH_SEEDS, len(effects))
+                name: power(effects[rate, name], plan.confirmation.planned, len(effects))
                 for name in techniques
                 if (rate, name) in effects
             }

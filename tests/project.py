@@ -205,7 +205,9 @@ def add_replication(project: Project, source: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "dvc.lock")
     shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
     control = {"learning_rate": 0.001, "seeds": [0, 1]}
-    confirmation: dict[str, list[int]] = {"seeds": []}
+    confirmation: dict[str, Any] = {"planned": 2, "seeds": []}
+    (project.root / "metrics/confirmation").mkdir(parents=True)
+    shutil.copy(source / "metrics/confirmation/README.md", project.root / "metrics/confirmation")
     project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control, confirmation=confirmation)
     yaml.dump(RECIPES, project.root / "replication/recipes.yaml")
 

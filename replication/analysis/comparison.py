@@ -60,7 +60,14 @@ def common_seeds(replicates: Techniques) -> dict[str, list[int]]:
 
 
 def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[str, Any]]:
-    """Return the comparison of each technique with the baseline, paired by seed, where neither run diverged."""
+    """Return the comparison of each technique with the baseline, with p-values corrected over these, and verdicts."""
+    results = differences(replicates, margin)
+    judge(list(results.values()))
+    return results
+
+
+def differences(replicates: Techniques, margin: float) -> dict[str, dict[str, Any]]:
+    """Return the difference of each technique from the baseline, paired by seed, where neither run diverged."""
     baseline = replicates[BASELINE]
     results: dict[str, dict[str, Any]] = {}
     for technique, seeds in common_seeds(replicates).items():
@@ -71,12 +78,16 @@ def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[st
             np.subtract(*pairs[PRIMARY]), baseline.images / training_images(replicates)
         )
         for name in SECONDARY:
-            differences = np.subtract(*pairs[name])
-            results[technique][name] = {**mean_with_interval(differences), "seeds_lower": int((differences < 0).sum())}
-    correct_p_values(list(results.values()))
-    for result in results.values():
-        result["verdict"] = verdict(result["sign_flip_p_holm"], result["difference"], result["equivalence_p"])
+            of_seeds = np.subtract(*pairs[name])
+            results[technique][name] = {**mean_with_interval(of_seeds), "seeds_lower": int((of_seeds < 0).sum())}
     return results
+
+
+def judge(family: list[dict[str, Any]]) -> None:
+    """Add to each result of a family its corrected p-value and its verdict."""
+    correct_p_values(family)
+    for result in family:
+        result["verdict"] = verdict(result["sign_flip_p_holm"], result["difference"], result["equivalence_p"])
 
 
 def new_images_intervals(replicates: Techniques) -> dict[str, list[float]]:

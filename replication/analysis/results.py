@@ -42,8 +42,9 @@ class Control(Section):
 
 
 class Confirmation(Section):
-    """Further seeds, for all techniques and both learning rates."""
+    """Fresh seeds, for all techniques and both learning rates: how many are planned, and which are computed so far."""
 
+    planned: Annotated[int, Field(ge=2)]
     seeds: list[Seed]
 
 

@@ -8,7 +8,7 @@ from tests.test_dependencies import files_read, is_code, mistakes, stages
 STAGES = stages("replication/dvc.yaml")
 
 
-@pytest.mark.parametrize("name", ["fingerprint", "analyse", "images", "recipes"])
+@pytest.mark.parametrize("name", ["fingerprint", "analyse", "confirmation", "images", "recipes"])
 def test_a_stage_reads_exactly_its_declared_dependencies(name: str, replicated: Project) -> None:
     assert mistakes(STAGES[name], files_read(STAGES[name], replicated), replicated) == []
 

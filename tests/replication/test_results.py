@@ -79,7 +79,7 @@ def test_a_plan_may_have_two_seeds_and_a_rate_below_the_controls(tmp_path: Path)
 )
 def test_the_confirmation_has_new_seeds_each_once(seeds: list[int], message: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    YAML(typ="safe", pure=True).dump(PLAN | {"confirmation": {"seeds": seeds}}, path)
+    YAML(typ="safe", pure=True).dump(PLAN | {"confirmation": {"planned": 30, "seeds": seeds}}, path)
     with pytest.raises(UserError, match=re.escape(message)):
         load_plan(path)
 

@@ -67,7 +67,7 @@ def test_a_clone_without_a_cache_is_up_to_date(replicated_project: Project, tmp_
 
 def test_added_seeds_compute_only_their_replicates(replicated: Project) -> None:
     before = replicated.files("metrics/replicates/*/*.json")
-    replicated.change_plan(seeds=[0, 1, 7], confirmation={"seeds": [8]})
+    replicated.change_plan(seeds=[0, 1, 7], confirmation={"planned": 2, "seeds": [8]})
     assert "6 replicates to compute" in replicate(replicated)
     assert computed(replicated) == sorted([*NAMES, "0.01/baseline-7", "0.01/dropout-7"])
     after = replicated.files("metrics/replicates/*/*.json")

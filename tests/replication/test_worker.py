@@ -89,7 +89,7 @@ def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
 
     collector = clone(site, "collector")
     ran = Project.stages_in(collector.dvc("--cd", "replication", "repro", "--pull").stdout)
-    assert ran == {"analyse", "images", "recipes"}
+    assert ran == {"analyse", "confirmation", "images", "recipes"}
     everything = "metrics/re*/*/*.json"
     assert collector.files(everything) == worker.files(everything) | task.files(everything)
     collector.dvc("--cd", "replication", "status", "--quiet", *stages("replication/dvc.yaml"))

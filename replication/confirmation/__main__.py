@@ -1,0 +1,40 @@
+"""Compare the confirmation with the ten seeds: metrics/{confirmation,replicates} -> metrics/confirmation.{json,md}.
+
+Nothing is compared before the last of the planned seeds is computed: docs/analysis-plan.md allows one look.
+"""
+
+from lenet5.support.process import Inputs, set_up
+
+set_up()
+
+from typing import Any
+
+from lenet5.support.files import write_atomically, write_json
+from lenet5.support.paths import METRICS
+from replication.analysis.comparison import against_baseline
+from replication.analysis.results import CONFIRMATION, REPLICATES, load_plan, read_replicates
+from replication.confirmation import tables
+from replication.confirmation.analysis import confirm, read_confirmation, rules_of_selection
+
+
+def main() -> None:
+    inputs = Inputs(load_plan, CONFIRMATION, REPLICATES)
+    plan = inputs.parameters
+    fresh = read_confirmation(plan)
+    computed, planned = len(plan.confirmation.seeds), plan.confirmation.planned
+    content: dict[str, Any] = {"seeds": plan.confirmation.seeds, "planned": planned}
+    text = f"{computed} of {planned} seeds are computed; nothing is compared before all of them are.\n"
+    if computed >= planned:
+        margin = plan.equivalence_points
+        ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
+        content["results"] = confirm(fresh, ten_seeds, margin)
+        content["rules_of_selection"] = rules_of_selection(fresh)
+        text = tables.full(content["results"]) + "\n" + tables.rules(content["rules_of_selection"])
+    inputs.require_unchanged()
+    write_json(METRICS / "confirmation.json", content)
+    write_atomically(METRICS / "confirmation.md", text.encode())
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The comparison of fresh seeds with the ten seeds, on small examples and on files made from committed replicates."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+from statsmodels.stats.multitest import multipletests
+
+from lenet5.support.errors import UserError
+from lenet5.support.schema import read_yaml
+from replication.analysis.comparison import Techniques, against_baseline
+from replication.analysis.results import CONFIRMATION, Replicates, packed, path_of
+from replication.confirmation.__main__ import main
+from replication.confirmation.analysis import confirm, rules_of_selection
+from tests.conftest import ROOT
+
+SEEDS = [10, 11, 12]
+IMAGES = 1_000
+
+
+def replicates(correct: list[int]) -> Replicates:
+    """Return replicates, given how many of `IMAGES` each classifies correctly."""
+    rows = []
+    for seed, count in enumerate(correct):
+        row = {"seed": seed, "test_images": IMAGES, "test_correct": packed(np.arange(IMAGES) < count)}
+        row |= {"test_accuracy": count / IMAGES, "test_loss": 0.3, "test_calibration_error": 0.01}
+        rows.append(row | {"train_accuracy": 0.9, "chosen_epoch": 3})
+    return Replicates(rows)
+
+
+def test_one_correction_covers_both_learning_rates() -> None:
+    def cell(*gains: int) -> Techniques:
+        correct = [880, 884, 878, 885, 881, 883, 879, 886]
+        alternate = [1, -1] * 4
+        of_gain = {
+            f"by {gain}": [count + gain + 3 * sign for count, sign in zip(correct, alternate, strict=True)]
+            for gain in gains
+        }
+        return {"baseline": replicates(correct), **{name: replicates(values) for name, values in of_gain.items()}}
+
+    fresh = {0.001: cell(9, 2), 0.01: cell(-9, 1, 12)}
+    ten_seeds = {rate: against_baseline(techniques, 0.2) for rate, techniques in fresh.items()}
+    ten_seeds[0.01]["by 12"]["verdict"] = "open"
+    rows = {(row["learning_rate"], row["technique"]): row for row in confirm(fresh, ten_seeds, 0.2)}
+    assert list(rows) == [(rate, name) for rate, techniques in fresh.items() for name in techniques]
+    compared = {cell: row["against_baseline"] for cell, row in rows.items() if row["against_baseline"]}
+    assert len(compared) == 5
+    p_values = [result["sign_flip_p"] for result in compared.values()]
+    corrected = [result["sign_flip_p_holm"] for result in compared.values()]
+    assert corrected == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert corrected[0] == pytest.approx(5 * 2 / 2**8)
+    assert {cell: (result["verdict"], result["confirmed"]) for cell, result in compared.items()} == {
+        (0.001, "by 9"): ("helps", True),
+        (0.001, "by 2"): ("open", True),
+        (0.01, "by -9"): ("hurts", True),
+        (0.01, "by 1"): ("open", True),
+        (0.01, "by 12"): ("helps", False),
+    }
+
+
+def test_each_rule_keeps_its_epoch() -> None:
+    def run(seed: int, **curves: list[float]) -> dict[str, Any]:
+        return {"seed": seed, "curves": curves}
+
+    runs = [
+        run(
+            10,
+            validation_loss=[0.5, 0.3, 0.4, 0.6],
+            validation_accuracy=[0.7, 0.8, 0.9, 0.9],
+            test_accuracy=[0.1, 0.2, 0.4, 0.7],
+        ),
+        run(
+            11,
+            validation_loss=[0.2, 0.3, 0.2, 0.6],
+            validation_accuracy=[0.9, 0.8, 0.7, 0.6],
+            test_accuracy=[0.3, 0.5, 0.6, 0.8],
+        ),
+    ]
+    fresh = {0.01: {"baseline": Replicates(runs), "dropout": Replicates(runs[:1])}}
+    [row] = rules_of_selection(fresh)
+    assert (row["learning_rate"], row["technique"]) == (0.01, "baseline")
+    assert row["validation_loss"] == {"mean": pytest.approx(25)}
+    means = {rule: (row[rule]["mean"], row[rule]["difference"]) for rule in ("validation_accuracy", "last_epoch")}
+    assert means == {"validation_accuracy": pytest.approx((35, 10)), "last_epoch": pytest.approx((75, 50))}
+    assert row["last_epoch"]["interval"] == pytest.approx([50, 50])
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with replicates of two techniques, and with three of each as fresh seeds, which is the current one."""
+    plan = read_yaml(ROOT / "replication/params.yaml")
+    plan |= {"techniques": ["baseline", "batch_norm"], "confirmation": {"planned": len(SEEDS), "seeds": SEEDS}}
+    (tmp_path / "replication").mkdir()
+    YAML(typ="safe", pure=True).dump(plan, tmp_path / "replication/params.yaml")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "metrics/replicates", tmp_path / "metrics/replicates")
+    monkeypatch.chdir(tmp_path)
+    for rate, technique, seed in itertools.product((0.001, 0.01), plan["techniques"], SEEDS):
+        content = json.loads(path_of(technique, seed - 10, rate).read_text())
+        losses = content["validation_losses"]
+        accuracies = [content["test_accuracy"]] * len(losses)
+        curves = {f"{split}_accuracy": accuracies for split in ("train", "validation", "test")}
+        curves |= {f"{split}_loss": losses for split in ("train", "validation", "test")}
+        path = path_of(technique, seed, rate, CONFIRMATION)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content | {"seed": seed, "curves": curves}))
+    return tmp_path
+
+
+def test_a_complete_confirmation_is_compared(study: Path) -> None:
+    main()
+    content = json.loads((study / "metrics/confirmation.json").read_text())
+    assert content["seeds"] == SEEDS
+    rows = {(row["learning_rate"], row["technique"]): row for row in content["results"]}
+    for rate in (0.001, 0.01):
+        baseline, batch_norm = (
+            np.array([json.loads(path_of(name, seed, rate).read_text())["test_accuracy"] for seed in range(3)])
+            for name in ("baseline", "batch_norm")
+        )
+        compared = rows[rate, "batch_norm"]["against_baseline"]
+        assert compared["difference"] == pytest.approx(100 * (batch_norm - baseline).mean())
+        assert compared["verdict_of_ten_seeds"] == "helps"
+        assert compared["confirmed"] == (compared["verdict"] == "helps")
+    assert len(content["rules_of_selection"]) == 4
+    text = (study / "metrics/confirmation.md").read_text()
+    assert f"| {rows[0.01, 'batch_norm']['test_accuracy']['mean']:.2f} (" in text.replace("   ", " ").replace("  ", " ")
+
+
+def test_nothing_is_compared_before_the_last_planned_seed(study: Path) -> None:
+    plan = read_yaml(study / "replication/params.yaml")
+    plan["confirmation"]["planned"] = len(SEEDS) + 1
+    YAML(typ="safe", pure=True).dump(plan, study / "replication/params.yaml")
+    main()
+    assert json.loads((study / "metrics/confirmation.json").read_text()) == {"seeds": SEEDS, "planned": 4}
+    expected = "3 of 4 seeds are computed; nothing is compared before all of them are.\n"
+    assert (study / "metrics/confirmation.md").read_text() == expected
+
+
+def test_each_missing_run_of_the_confirmation_is_named(study: Path) -> None:
+    for technique, seed in (("baseline", 10), ("batch_norm", 12)):
+        path_of(technique, seed, 0.01, CONFIRMATION).unlink()
+    with pytest.raises(UserError) as raised:
+        main()
+    first, second, remedy = str(raised.value).splitlines()
+    assert first == "metrics/confirmation/0.01/baseline-10.json: No such file or directory (confirm@baseline-0.01-10)."
+    assert second.endswith("(confirm@batch_norm-0.01-12).")
+    assert "make replicate" in remedy
+    assert not (study / "metrics/confirmation.json").exists()
