@@ -123,12 +123,12 @@ def test_an_interrupted_experiment_in_a_copy_resumes(project: Project) -> None:
         running.interrupt()
 
 
-def after_some_epochs(project: Project, *command: str) -> Command:
-    """Start the command in the usual way, so that signals reach all its processes at once, and return it when it has
+def after_some_epochs(project: Project, *command: str, quick: bool = False) -> Command:
+    """Start the command, in the usual way if a signal is to reach all its processes at once, and return it when it has
     trained for a few more epochs."""
     log = project.root / "logs/dropout.log"
     before = len(log.read_text().splitlines()) if log.exists() else 0
-    started = Command(project, *command, quick=False)
+    started = Command(project, *command, quick=quick)
     while not log.exists() or len(log.read_text().splitlines()) < before + 4:
         assert started.running(), started.printed()
         time.sleep(0.05)
@@ -165,10 +165,10 @@ def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tm
         stopped.process.send_signal(number)
         stopped.wait(seconds=END)
         assert "Interrupted. Run the same command again to resume." in stopped.printed()
-    after_some_epochs(project, "make", "reproduce").kill()
+    after_some_epochs(project, "make", "reproduce", quick=True).kill()
 
     # Two at once. The children of the first one continue without their killed parent.
-    first = after_some_epochs(project, "make", "reproduce")
+    first = after_some_epochs(project, "make", "reproduce", quick=True)
     first.process.kill()
     second = Command(project, "make", "reproduce")
     first.wait(seconds=600)

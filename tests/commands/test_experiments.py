@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,6 +154,11 @@ def test_names_that_are_already_taken_are_rejected(committed: Project) -> None:
     assert experiments(project) == before
 
 
+def dropout_rate(run: dict[str, Any]) -> float:
+    """Return the rate of dropout in an experiment, as `dvc exp show --json` shows it."""
+    return float(run["data"]["params"]["params.yaml"]["data"]["techniques"]["dropout"]["dropout"])
+
+
 def test_dvc_experiments_in_a_clone_download_nothing_again(committed: Project, tmp_path: Path) -> None:
     committed.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     project = Project(tmp_path / "clone")
@@ -163,19 +169,15 @@ def test_dvc_experiments_in_a_clone_download_nothing_again(committed: Project, t
     # Meanwhile, run another one in the workspace.
     project.dvc("exp", "run", "--name", "five", "-S", "train.epochs=5", "evaluate@baseline")
     assert len(project.read("metrics/curves/baseline.csv").splitlines()) == 1 + 5
+    rates: dict[float, str] = {}
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        status = project.dvc("queue", "status").stdout
-        if "Running" not in status and "Queued" not in status:
-            break
+    while set(rates) != {0.2, 0.3, 0.5}:
+        assert time.monotonic() < deadline, project.dvc("queue", "status").stdout
         time.sleep(2)
+        shown = json.loads(project.dvc("exp", "show", "--json").stdout)
+        done = [run["revs"][-1] for run in shown[1]["experiments"] or []]
+        rates = {dropout_rate(run): run["name"] for run in done if run["data"] and run["data"]["metrics"]}
     project.dvc("queue", "stop", "--kill", check=False)  # workers that are still running
-    shown = json.loads(project.dvc("exp", "show", "--json").stdout)
-    done = [run["revs"][-1] for run in shown[1]["experiments"]]
-    rates = {
-        run["data"]["params"]["params.yaml"]["data"]["techniques"]["dropout"]["dropout"]: run["name"] for run in done
-    }
-    assert set(rates) == {0.2, 0.3, 0.5}, project.dvc("queue", "status").stdout
     change = json.loads(project.dvc("metrics", "diff", rates[0.3], rates[0.5], "--json").stdout)
     assert set(change) == {"metrics/evaluation/dropout.json"}
 
