@@ -195,6 +195,15 @@ def test_the_readmes_answers_are_those_of_the_analysis() -> None:
     assert f"{metrics('benchmark')['seconds']['study'] / 60:.1f} minutes on two cores" in readme
 
 
+def test_the_power_in_the_plan_is_that_of_the_analysis() -> None:
+    power = metrics("replication")["power_of_confirmation"]
+    lowest, highest = power["0.01"]["dropout"], power["0.01"]["batch_norm"]
+    every = [value for of_rate in power.values() for value in of_rate.values()]
+    assert (min(every), max(every)) == (lowest, highest)
+    text = f"{lowest:.3f} (dropout at 0.01) to {highest:g} (batch normalisation at 0.01)"
+    assert text in words("docs/analysis-plan.md")
+
+
 def test_the_numbers_in_the_results_are_those_of_the_analysis() -> None:
     results = words("docs/results.md")
     replication = metrics("replication")
