@@ -200,7 +200,7 @@ def test_the_power_in_the_plan_is_that_of_the_analysis() -> None:
     lowest, highest = power["0.01"]["dropout"], power["0.01"]["batch_norm"]
     every = [value for of_rate in power.values() for value in of_rate.values()]
     assert (min(every), max(every)) == (lowest, highest)
-    text = f"{lowest:.3f} (dropout at 0.01) to {highest:g} (batch normalisation at 0.01)"
+    text = f"{lowest:.2f} (dropout at 0.01) to {highest:g} (batch normalisation at 0.01)"
     assert text in words("docs/analysis-plan.md")
 
 
