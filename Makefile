@@ -28,7 +28,7 @@ replicate: $(READY) ## repeat every technique over seeds and analyse the results
 	@python -m replication.run
 
 .PHONY: audit
-audit: $(READY) ## recompute N=4 replicates, drawn at random, and compare them with metrics/replicates
+audit: $(READY) ## recompute N=4 replicates, drawn at random, and compare them with those in metrics/
 	@exec python -m replication.audit "$$N"
 
 .PHONY: verify

@@ -67,20 +67,14 @@ def beyond_rows(
     for row in rows:
         if row["against_baseline"] and row["against_baseline"]["verdict"] == "hurts":
             hurt[row["learning_rate"]].append(row["technique"])
-    effects = {
-        (row["learning_rate"], row["technique"]): row["against_baseline"]["effect_size"]
-        for row in rows
-        if row["against_baseline"] and row["against_baseline"]["effect_size"] is not None
-    }
+    compared = [row for row in rows if row["against_baseline"]]
+    powers: dict[str, dict[str, float]] = {str(rate): {} for rate in replicates}
+    for row in compared:
+        if (effect := row["against_baseline"]["effect_size"]) is not None:
+            seeds = plan.confirmation.planned
+            powers[str(row["learning_rate"])][row["technique"]] = power(effect, seeds, len(compared))
     return {
-        "power_of_confirmation": {
-            str(rate): {
-                name: power(effects[rate, name], plan.confirmation.planned, len(effects))
-                for name in techniques
-                if (rate, name) in effects
-            }
-            for rate, techniques in replicates.items()
-        },
+        "power_of_confirmation": powers,
         "exercise_counts": what_is_counted(exercise),
         "preferred_by_validation": preferred_rates(replicates),
         "across_rates": across_rates(replicates),

@@ -1,4 +1,4 @@
-"""Recompute replicates, drawn at random, and compare them with the files in metrics/replicates: `make audit N=4`.
+"""Recompute replicates, drawn at random, and compare them with their files in metrics/: `make audit N=4`.
 
 Each is computed in full in a temporary copy of the project, on the same data. Exit status 1 if one differs.
 """

@@ -42,8 +42,8 @@ def digest(*contents: Any) -> str:
 
 
 def planned(params: Params, plan: Plan, recipes: Recipes) -> dict[str, dict[str, TrainSettings]]:
-    """Return the settings of every replicate but its seed, by stage and technique, or "recipe" and recipe. Those of the
-    confirmation are those of the other two stages."""
+    """Return the settings of every replicate but its seed, by stage and technique, or "recipe" and recipe. The
+    confirmation has the settings of both stages."""
     settings: dict[str, dict[str, TrainSettings]] = {}
     for stage, rate in (("replicate", plan.learning_rate), ("control", plan.control.learning_rate)):
         of_techniques = {technique: technique_settings(params, technique) for technique in plan.techniques}
@@ -72,7 +72,7 @@ def main() -> None:
                 curves[name].append([settings.learning_rate, of_run])
             content[stage][name] = digest(settings.epochs, data_sha256, metrics)
             print(f"{stage} {name}: {content[stage][name]}", flush=True)
-    # Only the confirmation has the curves, and both rates.
+    # The confirmation has both learning rates, and alone keeps the curves.
     content["confirm"] = {
         name: digest(content["replicate"][name], content["control"][name], of_runs) for name, of_runs in curves.items()
     }

@@ -98,7 +98,8 @@ def main() -> None:
                 "Fix the cause and run the same command to resume."
             )
         dvc("repro", folder=PIPELINE)
-    print((METRICS / "replication.md").read_text(), end="")
+    for name in ("replication.md", "confirmation.md"):
+        print((METRICS / name).read_text(), end="")
 
 
 if __name__ == "__main__":

@@ -35,9 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
         quick_start.start()
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of processes that run tests: two more than cores, since many tests wait for programs."""
-    return len(os.sched_getaffinity(0)) + 2
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return the number of processes that run tests: two more than cores, since many tests wait for programs. None if
+    the user's variable sets it."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 2
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -45,10 +45,11 @@ def training_images(techniques: Techniques) -> int:
     return counted_images(run["train_accuracy"] for ours in techniques.values() for run in ours.by_seed.values())
 
 
-def correct_p_values(results: list[dict[str, Any]]) -> None:
-    """Add `sign_flip_p_holm`, the p-values with Holm's correction (Scand. J. Stat. 6, 1979)."""
-    corrected = multipletests([result["sign_flip_p"] for result in results], method="holm")[1]
-    for result, p_value in zip(results, corrected, strict=True):
+def correct_p_values(results: list[dict[str, Any]], size: int = 0) -> None:
+    """Add `sign_flip_p_holm`, the p-values with Holm's correction (Scand. J. Stat. 6, 1979) over at least `size`."""
+    p_values = [result["sign_flip_p"] for result in results]
+    corrected = multipletests([*p_values, *[1.0] * (size - len(results))], method="holm")[1]
+    for result, p_value in zip(results, corrected, strict=False):
         result["sign_flip_p_holm"] = float(p_value)
 
 
@@ -83,9 +84,10 @@ def differences(replicates: Techniques, margin: float) -> dict[str, dict[str, An
     return results
 
 
-def judge(family: list[dict[str, Any]]) -> None:
-    """Add to each result of a family its corrected p-value and its verdict."""
-    correct_p_values(family)
+def judge(family: list[dict[str, Any]], size: int = 0) -> None:
+    """Add to each result of a family its corrected p-value and its verdict. The family has at least `size` members: one
+    that could not be compared counts with p = 1."""
+    correct_p_values(family, size)
     for result in family:
         result["verdict"] = verdict(result["sign_flip_p_holm"], result["difference"], result["equivalence_p"])
 
@@ -100,8 +102,8 @@ def new_images_intervals(replicates: Techniques) -> dict[str, list[float]]:
     return {technique: [100 * bound for bound in bounds] for technique, bounds in intervals.items()}
 
 
-def mean_with_interval(differences: Values) -> dict[str, Any]:
-    return {"difference": float(differences.mean()), "interval": interval(differences)}
+def mean_with_interval(of_seeds: Values) -> dict[str, Any]:
+    return {"difference": float(of_seeds.mean()), "interval": interval(of_seeds)}
 
 
 def preferred_rates(replicates: dict[float, Techniques]) -> dict[str, int]:

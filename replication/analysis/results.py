@@ -42,7 +42,7 @@ class Control(Section):
 
 
 class Confirmation(Section):
-    """Fresh seeds, for all techniques and both learning rates: how many are planned, and which are computed so far."""
+    """Fresh seeds, for all techniques and both learning rates: how many are planned, and which to compute so far."""
 
     planned: Annotated[int, Field(ge=2)]
     seeds: list[Seed]
@@ -75,7 +75,9 @@ def load_plan(path: Path = PLAN) -> Plan:
         if len(set(values)) < len(values):
             mistakes.append(f"{key} has a value twice; remove one.")
     if known_seeds := set(plan.confirmation.seeds) & {*plan.seeds, *plan.control.seeds}:
-        mistakes.append(f"confirmation.seeds has {min(known_seeds)}, which is not a new seed; choose another one.")
+        mistakes.append(f"confirmation.seeds has {min(known_seeds)}, which seeds or control.seeds have; remove it.")
+    if (count := len(plan.confirmation.seeds)) > plan.confirmation.planned:
+        mistakes.append(f"confirmation.seeds has {count} seeds, more than confirmation.planned; remove some.")
     if plan.learning_rate == plan.control.learning_rate:
         mistakes.append(f"control.learning_rate is {plan.learning_rate}, as learning_rate; change one of them.")
     if mistakes:

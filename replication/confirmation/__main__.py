@@ -21,10 +21,10 @@ def main() -> None:
     inputs = Inputs(load_plan, CONFIRMATION, REPLICATES)
     plan = inputs.parameters
     fresh = read_confirmation(plan)
-    computed, planned = len(plan.confirmation.seeds), plan.confirmation.planned
-    content: dict[str, Any] = {"seeds": plan.confirmation.seeds, "planned": planned}
-    text = f"{computed} of {planned} seeds are computed; nothing is compared before all of them are.\n"
-    if computed >= planned:
+    seeds, planned = plan.confirmation.seeds, plan.confirmation.planned
+    content: dict[str, Any] = {"seeds": seeds, "planned": planned}
+    text = f"{len(seeds)} of {planned} fresh seeds are computed. Nothing is compared before all of them are.\n"
+    if len(seeds) == planned:
         margin = plan.equivalence_points
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
         content["results"] = confirm(fresh, ten_seeds, margin)

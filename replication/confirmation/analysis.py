@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from lenet5.support.errors import UserError
+from lenet5.support.params import BASELINE
 from replication.analysis.comparison import OUTCOMES, Techniques, differences, judge, mean_with_interval
 from replication.analysis.results import CONFIRMATION, REMEDY, Plan, Replicates, path_of, read_seeds
 from replication.analysis.statistics import describe
 from replication.confirmation.files import read_confirmed
 
 Row = dict[str, Any]
-Confirmation = dict[float, Techniques]  # by learning rate
+ByRate = dict[float, Techniques]
 Rule = Callable[[dict[str, list[float]]], int]
 # Which epoch is kept, as its index in the curves
 OF_STUDY = "validation_loss"
@@ -27,10 +28,10 @@ RULES: dict[str, Rule] = {
 }
 
 
-def read_confirmation(plan: Plan) -> Confirmation:
+def read_confirmation(plan: Plan) -> ByRate:
     """Return the replicates of the confirmation. Raises UserError with one line for each that is missing or invalid."""
     mistakes: list[str] = []
-    found: Confirmation = {}
+    found: ByRate = {}
     for rate in sorted((plan.learning_rate, plan.control.learning_rate)):
         found[rate] = {}
         for technique in plan.techniques:
@@ -44,38 +45,44 @@ def read_confirmation(plan: Plan) -> Confirmation:
     return found
 
 
-def cells(fresh: Confirmation) -> Iterator[tuple[float, str, Replicates]]:
+def cells(fresh: ByRate) -> Iterator[tuple[float, str, Replicates]]:
     """Yield learning rate, technique and replicates."""
     for rate, techniques in fresh.items():
         for technique, ours in techniques.items():
             yield rate, technique, ours
 
 
-def confirm(fresh: Confirmation, ten_seeds: dict[float, dict[str, Row]], margin: float) -> list[Row]:
-    """Return one row for each technique at each rate: its outcomes, and its difference from the baseline over the fresh
-    seeds, with one correction over all differences. `ten_seeds`: the differences whose verdicts are to be confirmed."""
+def confirm(fresh: ByRate, ten_seeds: dict[float, dict[str, Row]], margin: float) -> list[Row]:
+    """Return one row for each technique at each rate: its outcomes, its difference from the baseline over the fresh
+    seeds, with one correction over all differences, and whether the verdict is that of the ten seeds.
+
+    ten_seeds: the differences of these from the baseline, with verdicts. What cannot be compared is not confirmed.
+    """
     compared = {rate: differences(techniques, margin) for rate, techniques in fresh.items()}
-    judge([result for of_rate in compared.values() for result in of_rate.values()])
+    planned = sum(len(techniques) - 1 for techniques in fresh.values())
+    judge([result for of_rate in compared.values() for result in of_rate.values()], planned)
     rows = []
     for rate, technique, ours in cells(fresh):
         row: Row = {"learning_rate": rate, "technique": technique, "failures": ours.failures}
         if len(ours.by_seed) > 1:
             row |= {name: describe(ours.values(of)) for name, of in OUTCOMES.items()}
-        result, before = compared[rate].get(technique), ten_seeds[rate].get(technique)
-        if result and before:
-            result |= {"verdict_of_ten_seeds": before["verdict"], "confirmed": result["verdict"] == before["verdict"]}
-        rows.append(row | {"against_baseline": result})
+        result = compared[rate].get(technique)
+        row["against_baseline"] = result
+        if technique != BASELINE:
+            before = ten_seeds[rate].get(technique, {}).get("verdict")
+            row |= {"verdict_of_ten_seeds": before, "confirmed": result is not None and result["verdict"] == before}
+        rows.append(row)
     return rows
 
 
-def rules_of_selection(fresh: Confirmation) -> list[Row]:
+def rules_of_selection(fresh: ByRate) -> list[Row]:
     """Return one row for each technique at each rate with at least two seeds: the mean test accuracy in percent of the
     epoch that each rule keeps, and its difference from that of the study's rule, seed by seed."""
     rows = []
     for rate, technique, ours in cells(fresh):
         if len(ours.by_seed) < 2:
             continue
-        accuracies = {name: ours.values(partial(test_accuracy, rule)) for name, rule in RULES.items()}
+        accuracies = {name: ours.values(partial(accuracy_of, rule)) for name, rule in RULES.items()}
         row: Row = {"learning_rate": rate, "technique": technique}
         for name, values in accuracies.items():
             row[name] = {"mean": float(values.mean())}
@@ -85,6 +92,6 @@ def rules_of_selection(fresh: Confirmation) -> list[Row]:
     return rows
 
 
-def test_accuracy(rule: Rule, run: dict[str, Any]) -> float:
+def accuracy_of(rule: Rule, run: dict[str, Any]) -> float:
     """Return the test accuracy of a run in percent, of the epoch that the rule keeps."""
     return 100 * float(run["curves"]["test_accuracy"][rule(run["curves"])])

@@ -1,5 +1,6 @@
 """The replicates of the confirmation, which also hold the curves: metrics/confirmation/<learning rate>/."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -35,6 +36,10 @@ class Confirmed(Metrics):
             raise ValueError("curves do not have one value for each of validation_losses")
         if curves["validation_loss"] != self.validation_losses:
             raise ValueError("curves.validation_loss is not validation_losses")
+        for name, curve in curves.items():
+            # A GPU measures the curves, a CPU the kept model.
+            if not math.isclose(curve[self.chosen_epoch - 1], getattr(self, name), rel_tol=1e-3):
+                raise ValueError(f"curves.{name} does not have {name} in chosen_epoch")
         return self
 
 

@@ -5,9 +5,10 @@ from typing import Any
 from lenet5.report.tables import markdown, p_value_text, range_text
 
 Row = dict[str, Any]
-HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "vs. baseline (95 %)", "p (Holm)", "verdict"]
-HEADER += ["of ten seeds"]
-RULES_HEADER = ["technique", "rate", "lowest validation loss", "highest validation accuracy", "last epoch"]
+HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "pairs", "vs. baseline (95 %)", "p (Holm)"]
+HEADER += ["verdict", "of ten seeds", "confirmed"]
+RULES_HEADER = ["technique", "rate", "test accuracy % at lowest validation loss"]
+RULES_HEADER += ["at highest validation accuracy, difference (95 %)", "at last epoch, difference (95 %)"]
 
 
 def full(rows: list[Row]) -> str:
@@ -16,16 +17,19 @@ def full(rows: list[Row]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
+    accuracy, compared, failures = row.get("test_accuracy"), row["against_baseline"], row["failures"]
+    seeds = [str(accuracy["n"])] if accuracy else []
     line = [row["technique"], str(row["learning_rate"])]
-    if accuracy := row.get("test_accuracy"):
-        line += [str(accuracy["n"]), f"{accuracy['mean']:.2f} {range_text(accuracy['interval'])}"]
+    line += [", ".join([*seeds, f"{failures} diverged"] if failures else seeds)]
+    line += [f"{accuracy['mean']:.2f} {range_text(accuracy['interval'])}" if accuracy else ""]
+    if compared:
+        line += [str(compared["n"]), f"{compared['difference']:+.2f} {range_text(compared['interval'], '+')}"]
+        line += [p_value_text(compared["sign_flip_p_holm"]), compared["verdict"]]
     else:
-        line += [f"{row['failures']} diverged", ""]
-    if not (compared := row["against_baseline"]):
-        return line + [""] * 4
-    line += [f"{compared['difference']:+.2f} {range_text(compared['interval'], '+')}"]
-    line += [p_value_text(compared["sign_flip_p_holm"]), compared["verdict"]]
-    return [*line, compared.get("verdict_of_ten_seeds", "")]
+        line += [""] * 4
+    if "confirmed" not in row:
+        return [*line, "", ""]
+    return [*line, row["verdict_of_ten_seeds"] or "", "yes" if row["confirmed"] else "no"]
 
 
 def rules(rows: list[Row]) -> str:

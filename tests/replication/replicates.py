@@ -26,6 +26,18 @@ def read(project: Project, name: str) -> dict[str, Any]:
     return replicate
 
 
+def curves_of(content: dict[str, Any]) -> dict[str, list[float]]:
+    """Return curves that agree with the other values of a replicate: all constant but the validation loss and the test
+    accuracy, which is zero in the last epoch."""
+    losses = content["validation_losses"]
+    names = [f"{split}_{value}" for value in ("loss", "accuracy") for split in ("train", "validation", "test")]
+    curves = {name: [content[name]] * len(losses) for name in names} | {"validation_loss": list(losses)}
+    curves["test_accuracy"] = [*curves["test_accuracy"][:-1], 0.0]
+    return curves
+
+
 def outdated(project: Project) -> set[str]:
     """Return the names of the replicates that are not up to date."""
-    return set(json.loads(project.dvc("--cd", "replication", "status", "--json", "replicate", "control").stdout))
+    return set(
+        json.loads(project.dvc("--cd", "replication", "status", "--json", "replicate", "control", "confirm").stdout)
+    )

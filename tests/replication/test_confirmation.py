@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from replication.analysis.results import CONFIRMATION, Replicates, packed, path_
 from replication.confirmation.__main__ import main
 from replication.confirmation.analysis import confirm, rules_of_selection
 from tests.conftest import ROOT
+from tests.replication.replicates import curves_of
 
-SEEDS = [10, 11, 12]
+SEEDS = list(range(10, 18))
 IMAGES = 1_000
 
 
@@ -54,7 +56,7 @@ def test_one_correction_covers_both_learning_rates() -> None:
     corrected = [result["sign_flip_p_holm"] for result in compared.values()]
     assert corrected == pytest.approx(multipletests(p_values, method="holm")[1])
     assert corrected[0] == pytest.approx(5 * 2 / 2**8)
-    assert {cell: (result["verdict"], result["confirmed"]) for cell, result in compared.items()} == {
+    assert {cell: (compared[cell]["verdict"], rows[cell]["confirmed"]) for cell in compared} == {
         (0.001, "by 9"): ("helps", True),
         (0.001, "by 2"): ("open", True),
         (0.01, "by -9"): ("hurts", True),
@@ -102,13 +104,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for rate, technique, seed in itertools.product((0.001, 0.01), plan["techniques"], SEEDS):
         content = json.loads(path_of(technique, seed - 10, rate).read_text())
-        losses = content["validation_losses"]
-        accuracies = [content["test_accuracy"]] * len(losses)
-        curves = {f"{split}_accuracy": accuracies for split in ("train", "validation", "test")}
-        curves |= {f"{split}_loss": losses for split in ("train", "validation", "test")}
         path = path_of(technique, seed, rate, CONFIRMATION)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content | {"seed": seed, "curves": curves}))
+        path.write_text(json.dumps(content | {"seed": seed, "curves": curves_of(content)}))
     return tmp_path
 
 
@@ -119,16 +117,62 @@ def test_a_complete_confirmation_is_compared(study: Path) -> None:
     rows = {(row["learning_rate"], row["technique"]): row for row in content["results"]}
     for rate in (0.001, 0.01):
         baseline, batch_norm = (
-            np.array([json.loads(path_of(name, seed, rate).read_text())["test_accuracy"] for seed in range(3)])
+            np.array([json.loads(path_of(name, seed, rate).read_text())["test_accuracy"] for seed in range(8)])
             for name in ("baseline", "batch_norm")
         )
-        compared = rows[rate, "batch_norm"]["against_baseline"]
-        assert compared["difference"] == pytest.approx(100 * (batch_norm - baseline).mean())
-        assert compared["verdict_of_ten_seeds"] == "helps"
-        assert compared["confirmed"] == (compared["verdict"] == "helps")
-    assert len(content["rules_of_selection"]) == 4
+        row = rows[rate, "batch_norm"]
+        assert row["against_baseline"]["difference"] == pytest.approx(100 * (batch_norm - baseline).mean())
+        verdicts = row["against_baseline"]["verdict"], row["verdict_of_ten_seeds"]
+        assert (*verdicts, row["confirmed"]) == ("helps", "helps", True)
+        [rules] = [
+            each
+            for each in content["rules_of_selection"]
+            if (each["learning_rate"], each["technique"]) == (rate, "batch_norm")
+        ]
+        assert rules["validation_loss"]["mean"] == pytest.approx(100 * batch_norm.mean())
+        assert rules["last_epoch"]["difference"] == pytest.approx(-100 * batch_norm.mean())
+    lines = [line.split("|")[1:-1] for line in (study / "metrics/confirmation.md").read_text().splitlines()]
+    table = {(line[0].strip(), line[1].strip()): [cell.strip() for cell in line] for line in lines[2:6]}
+    accuracy, compared = rows[0.01, "batch_norm"]["test_accuracy"], rows[0.01, "batch_norm"]["against_baseline"]
+    assert table["batch_norm", "0.01"] == [
+        "batch_norm", "0.01", "8",
+        f"{accuracy['mean']:.2f} ({accuracy['interval'][0]:.2f} to {accuracy['interval'][1]:.2f})", "8",
+        f"{compared['difference']:+.2f} ({compared['interval'][0]:+.2f} to {compared['interval'][1]:+.2f})",
+        f"{compared['sign_flip_p_holm']:.3f}", "helps", "helps", "yes",
+    ]  # fmt: skip
+    assert table["baseline", "0.01"][4:] == [""] * 6
+
+
+def test_diverged_runs_are_counted_and_what_is_left_compared(study: Path) -> None:
+    def diverge(technique: str, seed: int, rate: float) -> None:
+        failure = {"technique": technique, "seed": seed, "learning_rate": rate, "failure": "the loss became nan"}
+        path_of(technique, seed, rate, CONFIRMATION).write_text(json.dumps(failure))
+
+    diverge("baseline", SEEDS[0], 0.01)
+    for seed in SEEDS[1:]:
+        diverge("batch_norm", seed, 0.001)
+    main()
+    content = json.loads((study / "metrics/confirmation.json").read_text())
+    rows = {(row["learning_rate"], row["technique"]): row for row in content["results"]}
+    assert (rows[0.01, "baseline"]["failures"], rows[0.01, "batch_norm"]["against_baseline"]["n"]) == (1, 7)
+    assert rows[0.01, "batch_norm"]["against_baseline"]["sign_flip_p"] == 2 / 2**7
+    assert rows[0.01, "batch_norm"]["against_baseline"]["sign_flip_p_holm"] == 2 * 2 / 2**7
+    lost = rows[0.001, "batch_norm"]
+    assert (lost["against_baseline"], lost["verdict_of_ten_seeds"], lost["confirmed"]) == (None, "helps", False)
     text = (study / "metrics/confirmation.md").read_text()
-    assert f"| {rows[0.01, 'batch_norm']['test_accuracy']['mean']:.2f} (" in text.replace("   ", " ").replace("  ", " ")
+    assert "7, 1 diverged |" in text
+    assert re.search(r"\| batch_norm +\| +0.001 \| +7 diverged \|( +\|){5} +helps \| +no \|", text)
+
+
+def test_the_committed_comparison_is_that_of_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("params.yaml", "replication/params.yaml", "metrics/replicates", "metrics/confirmation"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    main()
+    found, committed = (json.loads((root / "metrics/confirmation.json").read_text()) for root in (tmp_path, ROOT))
+    assert found == committed
+    assert (tmp_path / "metrics/confirmation.md").read_text() == (ROOT / "metrics/confirmation.md").read_text()
 
 
 def test_nothing_is_compared_before_the_last_planned_seed(study: Path) -> None:
@@ -136,8 +180,8 @@ def test_nothing_is_compared_before_the_last_planned_seed(study: Path) -> None:
     plan["confirmation"]["planned"] = len(SEEDS) + 1
     YAML(typ="safe", pure=True).dump(plan, study / "replication/params.yaml")
     main()
-    assert json.loads((study / "metrics/confirmation.json").read_text()) == {"seeds": SEEDS, "planned": 4}
-    expected = "3 of 4 seeds are computed; nothing is compared before all of them are.\n"
+    assert json.loads((study / "metrics/confirmation.json").read_text()) == {"seeds": SEEDS, "planned": 9}
+    expected = "8 of 9 fresh seeds are computed. Nothing is compared before all of them are.\n"
     assert (study / "metrics/confirmation.md").read_text() == expected
 
 

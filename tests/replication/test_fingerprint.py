@@ -63,11 +63,15 @@ def test_a_change_of_a_bit_outdates_the_affected_techniques(change: str, replica
 
 
 def test_an_extended_plan_keeps_the_existing_replicates(replicated: Project) -> None:
-    replicated.change_plan(seeds=[0, 1, 7], techniques=[*TECHNIQUES, "batch_norm"])
+    confirmation = {"planned": 2, "seeds": [8]}
+    replicated.change_plan(seeds=[0, 1, 7], techniques=[*TECHNIQUES, "batch_norm"], confirmation=confirmation)
     replicated.run("python", "-m", "replication.fingerprint")
     new = {"replicate@baseline-7", "replicate@dropout-7", "replicate@batch_norm-7"} | names("batch_norm")
+    new |= {f"confirm@{name}-{rate}-8" for name in (*TECHNIQUES, "batch_norm") for rate in (0.001, 0.01)}
     assert outdated(replicated) == new
-    replicated.change_plan(seeds=[0, 1], techniques=list(TECHNIQUES), learning_rate=0.02)
+    confirmation["seeds"] = []
+    changes = {"seeds": [0, 1], "techniques": list(TECHNIQUES), "confirmation": confirmation}
+    replicated.change_plan(**changes, learning_rate=0.02)
     replicated.run("python", "-m", "replication.fingerprint")
     assert outdated(replicated) == {name for name in names(*TECHNIQUES) if name.startswith("replicate@")}
 

@@ -28,6 +28,7 @@ from replication.analysis.results import (
 from replication.recipes.plan import load_recipes
 from replication.runs import planned, read_result
 from tests.conftest import ROOT
+from tests.replication.replicates import curves_of
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,9 @@ def test_a_plan_may_have_two_seeds_and_a_rate_below_the_controls(tmp_path: Path)
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
-        ([10, 9], "confirmation.seeds has 9, which is not a new seed; choose another one."),
+        ([10, 9], "confirmation.seeds has 9, which seeds or control.seeds have; remove it."),
         ([10, 10], "confirmation.seeds has a value twice; remove one."),
+        (list(range(10, 41)), "confirmation.seeds has 31 seeds, more than confirmation.planned; remove some."),
         ([-1], "confirmation.seeds.0 is -1, but must be greater than or equal to 0"),
     ],
 )
@@ -258,6 +260,9 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "curves: Field required": lambda content: content.pop("curves"),
     "curves do not have one value for each": lambda content: content["curves"]["test_loss"].pop(),
     "curves.validation_loss is not validation_losses": lambda content: content["curves"]["validation_loss"].reverse(),
+    "curves.train_accuracy does not have train_accuracy in chosen_epoch": lambda content: content["curves"].update(
+        train_accuracy=[0.5] * len(content["validation_losses"])
+    ),
     "curves.test_accuracy.0: ": lambda content: content["curves"]["test_accuracy"].insert(0, 90.1),
     "its content is that of .*0.01/dropout-4": lambda content: content.update(seed=4),
 }
@@ -268,16 +273,19 @@ def test_a_confirmed_replicate_has_curves_that_agree(message: str, tmp_path: Pat
     path = tmp_path / "confirmation/0.01/dropout-3.json"
     path.parent.mkdir(parents=True)
     content = json.loads(REPLICATE.read_text())
-    losses = content["validation_losses"]
-    accuracies = [content["test_accuracy"]] * len(losses)
-    curves = {f"{split}_accuracy": list(accuracies) for split in ("train", "validation", "test")}
-    content["curves"] = curves | {f"{split}_loss": list(losses) for split in ("train", "validation", "test")}
+    content["curves"] = curves_of(content)
     path.write_text(json.dumps(content))
     assert read_result(path) == content
     CONTRADICTIONS[message](content)
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=f"{re.escape(str(path))} is invalid: {message}"):
         read_result(path)
+
+
+def test_the_committed_confirmation_keeps_to_the_plan() -> None:
+    plan = load_plan(ROOT / "replication/params.yaml").confirmation
+    assert plan.planned == 30
+    assert plan.seeds == list(range(10, 10 + len(plan.seeds)))
 
 
 def test_every_run_of_the_confirmation_is_planned() -> None:

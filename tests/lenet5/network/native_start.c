@@ -1,5 +1,5 @@
-/* The little of a C library that native_driver.c needs on Linux on a 64-bit Arm. Zig would build a
- * whole one, which takes a minute. Compile with -fno-builtin, and link with -nostdlib. */
+/* The few functions of a C library that native_driver.c needs, for Linux on a 64-bit Arm. Zig would
+ * build a whole library, which takes a minute. Compile with -fno-builtin, link with -nostdlib. */
 
 #include <stdarg.h>
 #include <stddef.h>
