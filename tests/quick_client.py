@@ -3,6 +3,7 @@
 It imports little, since it starts hundreds of times.
 """
 
+import contextlib
 import marshal
 import os
 import signal
@@ -40,10 +41,15 @@ def request(
 
 def exit_status(connection: socket.socket) -> int | None:
     """Return the exit status of the process when it has ended, or None if it was killed."""
-    content = b""
-    while received := connection.recv(1):
-        content += received
-    return content[0] if content else None
+    content = connection.recv(1)
+    if not content:
+        return None
+    # The connection closes as the process ends, unless it has left another one in the background, as `dvc queue start`
+    # does, which has the connection too.
+    connection.settimeout(1)
+    with contextlib.suppress(TimeoutError):
+        connection.recv(1)
+    return content[0]
 
 
 def main(address: str, module: str, arguments: list[str]) -> None:

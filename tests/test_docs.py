@@ -159,7 +159,7 @@ def estimate(of: dict[str, Any], digits: int = 2) -> str:
 
 def test_the_tables_are_those_that_the_pipelines_wrote() -> None:
     assert (ROOT / "metrics/replication/overview.md").read_text() in (ROOT / "README.md").read_text()
-    for table in ("replication.md", "replication/exercise.md", "recipes.md", "recipes/search.md"):
+    for table in ("replication.md", "confirmation.md", "replication/exercise.md", "recipes.md", "recipes/search.md"):
         assert (ROOT / "metrics" / table).read_text() in (ROOT / "docs/results.md").read_text()
     assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "docs/results.md").read_text()
     assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "models/README.md").read_text()
