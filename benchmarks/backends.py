@@ -22,7 +22,8 @@ from lenet5.support.errors import UserError
 from lenet5.support.files import write_json
 from lenet5.support.params import load_params
 from lenet5.support.paths import CURVES, METRICS, PARAMS
-from replication.analysis.results import Replicates, load_plan, read_replicates
+from replication.analysis.plan import load_plan
+from replication.analysis.results import Replicates, read_replicates
 
 EPOCHS = 20  # enough for the lowest validation loss of all techniques but weight decay
 

@@ -35,7 +35,7 @@ from lenet5.support.errors import UserError
 from lenet5.support.files import write_json
 from lenet5.support.params import BASELINE, Params, load_params, technique_settings
 from lenet5.support.paths import METRICS
-from replication.analysis.results import load_plan
+from replication.analysis.plan import load_plan
 
 ROUNDS = 3
 WORKERS = sorted({0, 1, 2, CORES})  # of the standard PyTorch loop; the fastest is compared

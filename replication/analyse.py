@@ -27,7 +27,8 @@ from replication.analysis.comparison import (
     without_seed,
 )
 from replication.analysis.exercise import compare_with_exercise, what_is_counted
-from replication.analysis.results import REPLICATES, Plan, load_plan, read_replicates
+from replication.analysis.plan import Plan, load_plan
+from replication.analysis.results import REPLICATES, read_replicates
 from replication.analysis.statistics import describe, power
 
 FOLDER = METRICS / "replication"

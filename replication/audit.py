@@ -23,7 +23,7 @@ from lenet5.preparation.sources import raw_files
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
 from lenet5.support.paths import RAW
-from replication.analysis.results import load_plan
+from replication.analysis.plan import load_plan
 from replication.recipes.plan import load_recipes
 from replication.runs import Run, planned, read_result
 

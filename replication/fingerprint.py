@@ -19,7 +19,7 @@ from lenet5.preparation.sources import load_prepared
 from lenet5.support.files import write_json
 from lenet5.support.params import Params, TrainSettings, load_params, technique_settings
 from lenet5.support.paths import METRICS
-from replication.analysis.results import Plan, load_plan
+from replication.analysis.plan import Plan, load_plan
 from replication.recipe import run_settings
 from replication.recipes.plan import Recipes, load_recipes
 from replication.replicate import replicate

@@ -4,7 +4,7 @@
 
 Code and settings are those of the study. The seed, which also draws the validation split, and the learning rate belong
 to the replicate. Only metrics are kept, no model. With `--confirm`, the file is in metrics/confirmation instead, and
-also holds the curves.
+also holds the curves; with `--epochs`, in metrics/confirmation/longer.
 """
 
 from lenet5.support.process import Inputs, set_up, set_up_torch
@@ -28,7 +28,7 @@ from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_o
 from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, Row, build_network, train
 from lenet5.training.progress import Reporter
-from replication.analysis.results import CONFIRMATION, REPLICATES, packed, path_of
+from replication.analysis.results import CONFIRMATION, LONGER, REPLICATES, packed, path_of
 
 
 def replicate(
@@ -80,7 +80,7 @@ def compute(
     data = load_prepared(data_settings)
     if not test:
         data = data._replace(test=data.validation)
-    run = f"{path.parent.name}-{path.stem}"
+    run = "-".join(path.with_suffix("").parts[2:])
     reporter = Reporter(run, settings.epochs)
     with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:
         metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
@@ -97,15 +97,16 @@ def compute(
     )
 
 
-def main(technique: str, seed: int, learning_rate: float, confirm: bool) -> None:
+def main(technique: str, seed: int, learning_rate: float, confirm: bool, epochs: int | None) -> None:
+    changes = {"seed": seed, "learning_rate": learning_rate} | ({"epochs": epochs} if epochs else {})
+
     def parameters() -> tuple[TrainSettings, DataSettings]:
         params = load_params()
-        settings = technique_settings(params, technique)
-        settings = settings.model_copy(update={"seed": seed, "learning_rate": learning_rate})
+        settings = technique_settings(params, technique).model_copy(update=changes)
         return settings, params.data.model_copy(update={"split_seed": seed})
 
-    folder = CONFIRMATION if confirm else REPLICATES
-    compute(technique, path_of(technique, seed, learning_rate, folder), parameters, curves=confirm)
+    folder = LONGER if epochs else CONFIRMATION if confirm else REPLICATES
+    compute(technique, path_of(technique, seed, learning_rate, folder), parameters, curves=folder != REPLICATES)
 
 
 if __name__ == "__main__":
@@ -114,4 +115,5 @@ if __name__ == "__main__":
     parser.add_argument("seed", type=int)
     parser.add_argument("learning_rate", type=float)
     parser.add_argument("--confirm", action="store_true", help="keep the curves, in metrics/confirmation")
+    parser.add_argument("--epochs", type=int, help="train so long, and keep the curves, in metrics/confirmation/longer")
     main(**vars(parser.parse_args()))

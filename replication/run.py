@@ -19,11 +19,11 @@ from commands.interruption import Pool, end_together
 from commands.pipeline import alone, dvc, jobs
 from lenet5.support.errors import UserError
 from lenet5.support.paths import METRICS
-from replication.analysis.results import load_plan
+from replication.analysis.plan import load_plan
 from replication.recipes.plan import load_recipes
 
 PIPELINE = Path("replication")
-STAGES = ("replicate", "control", "confirm", "search", "final")  # each of their stages computes one run
+STAGES = ("replicate", "control", "confirm", "longer", "search", "final")  # each of their stages computes one run
 RESULT = re.compile(r"\S+: ((?:test|validation) accuracy .*|diverged)")
 EPOCH = re.compile(r"epoch (\d+)/(\d+):")
 BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"  # runs, with the fractions of those in progress

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from replication.analysis.results import CONFIRMATION, REPLICATES, Plan, path_of, read_replicate
+from replication.analysis.plan import Plan
+from replication.analysis.results import CONFIRMATION, LONGER, REPLICATES, path_of, read_replicate
 from replication.confirmation.files import read_confirmed
 from replication.recipes import plan as of_recipes
 from replication.recipes.plan import RECIPES, Recipes, read_recipe
@@ -12,6 +13,7 @@ from replication.recipes.plan import RECIPES, Recipes, read_recipe
 READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     REPLICATES.name: read_replicate,
     CONFIRMATION.name: read_confirmed,
+    LONGER.name: read_confirmed,
     RECIPES.name: read_recipe,
 }
 
@@ -37,6 +39,11 @@ def planned(plan: Plan, recipes: Recipes) -> list[Run]:
             for seed in seeds:
                 command = ["replication.replicate", technique, str(seed), str(rate), *confirm]
                 runs.append(Run(path_of(technique, seed, rate, folder), command))
+    longer = plan.confirmation.longer
+    for seed in longer.seeds:
+        command = ["replication.replicate", longer.technique, str(seed), str(longer.learning_rate)]
+        command += ["--epochs", str(longer.epochs)]
+        runs.append(Run(path_of(longer.technique, seed, longer.learning_rate, LONGER), command))
     for name, part in (("search", recipes.search), ("final", recipes.final)):
         for recipe in part.recipes:
             for seed in part.seeds:

@@ -10,7 +10,7 @@ set_up()
 
 from commands.schema import schema_of, with_techniques
 from lenet5.support.files import write_json
-from replication.analysis.results import PLAN, Plan
+from replication.analysis.plan import PLAN, Plan
 from replication.recipes.plan import PLAN as RECIPES_PLAN
 from replication.recipes.plan import Recipes
 

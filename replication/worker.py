@@ -29,7 +29,7 @@ from dvc.parsing import JOIN
 from dvc.repo import Repo
 
 from lenet5.support.errors import UserError
-from replication.analysis.results import load_plan
+from replication.analysis.plan import load_plan
 from replication.recipes.plan import load_recipes
 from replication.run import PIPELINE, output
 from replication.runs import read_result

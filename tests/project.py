@@ -200,12 +200,17 @@ def computed_once(name: str, compute: Callable[[Path], None], factory: pytest.Te
     return Project(root)
 
 
+def longer_runs(*seeds: int) -> dict[str, Any]:
+    """Return the part of a small plan for runs with more epochs."""
+    return {"technique": "dropout", "learning_rate": 0.01, "epochs": 7, "seeds": list(seeds)}
+
+
 def add_replication(project: Project, source: Path) -> None:
     """Copy the code and pipeline of the replication, without its results, and plan few replicates."""
     ignored = shutil.ignore_patterns("__pycache__", "dvc.lock")
     shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
     control = {"learning_rate": 0.001, "seeds": [0, 1]}
-    confirmation: dict[str, Any] = {"planned": 2, "seeds": []}
+    confirmation: dict[str, Any] = {"planned": 2, "seeds": [], "longer": longer_runs()}
     (project.root / "metrics/confirmation").mkdir(parents=True)
     shutil.copy(source / "metrics/confirmation/README.md", project.root / "metrics/confirmation")
     project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control, confirmation=confirmation)

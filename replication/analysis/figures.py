@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lenet5.report.figures import STYLE, WIDTH, label, png, styles
 from lenet5.support.params import BASELINE
-from replication.analysis.results import Plan, Replicates
+from replication.analysis.plan import Plan
+from replication.analysis.results import Replicates
 
 Rows = list[dict[str, Any]]
 

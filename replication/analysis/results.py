@@ -1,4 +1,4 @@
-"""The plan of the replication, and the replicates: metrics/replicates/<learning rate>/<technique>-<seed>.json."""
+"""The files of the replicates: metrics/replicates/<learning rate>/<technique>-<seed>.json."""
 
 import base64
 import json
@@ -9,80 +9,21 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lenet5.support.errors import UserError
-from lenet5.support.params import BASELINE, Seed, Sha256, load_params
-from lenet5.support.paths import METRICS, PARAMS
-from lenet5.support.schema import Section, did_you_mean, first_problem, read_yaml, shown, validated
+from lenet5.support.params import Sha256
+from lenet5.support.paths import METRICS
+from lenet5.support.schema import Section, first_problem
+from replication.analysis.plan import Plan
 
 REPLICATES = METRICS / "replicates"
 CONFIRMATION = METRICS / "confirmation"
-PLAN = Path("replication/params.yaml")
+LONGER = CONFIRMATION / "longer"
 REMEDY = (
     "Run `make replicate` to compute it again or, if it came from a remote, `python -m replication.worker NAME` with "
     "the name in brackets."
 )
-
-
-def with_a_point(value: Any) -> Any:
-    """Return the value. Raises ValueError for a whole number, from which DVC and Python would make two file names."""
-    if type(value) is int:
-        raise ValueError("as part of file names it needs a decimal point; write 1.0 instead of 1")
-    return value
-
-
-LearningRate = Annotated[float, Field(gt=0), BeforeValidator(with_a_point)]
-Seeds = Annotated[list[Seed], Field(min_length=2)]
-
-
-class Control(Section):
-    learning_rate: LearningRate
-    seeds: Seeds
-
-
-class Confirmation(Section):
-    """Fresh seeds, for all techniques and both learning rates: how many are planned, and which to compute so far."""
-
-    planned: Annotated[int, Field(ge=2)]
-    seeds: list[Seed]
-
-
-class Plan(Control):
-    """What is replicated, and the control: the same at another learning rate."""
-
-    techniques: Annotated[list[str], Field(min_length=1)]
-    control: Control
-    confirmation: Confirmation
-    equivalence_points: Annotated[float, Field(gt=0)]
-
-
-def load_plan(path: Path = PLAN) -> Plan:
-    """Return the validated plan. Raises UserError with one line for each mistake."""
-    plan = validated(Plan, read_yaml(path), str(path))
-    known = load_params().techniques
-    mistakes = [
-        f"techniques has {shown(name)}, which is not a technique in {PARAMS}; choose from: {', '.join(known)}."
-        f"{did_you_mean(name, known)}"
-        for name in plan.techniques
-        if name not in known
-    ]
-    if BASELINE not in plan.techniques:
-        mistakes.append(f"techniques has no {BASELINE}, with which every technique is compared; add it.")
-    lists: dict[str, list[Any]] = {"techniques": plan.techniques, "seeds": plan.seeds}
-    lists |= {"control.seeds": plan.control.seeds, "confirmation.seeds": plan.confirmation.seeds}
-    for key, values in lists.items():
-        if len(set(values)) < len(values):
-            mistakes.append(f"{key} has a value twice; remove one.")
-    if known_seeds := set(plan.confirmation.seeds) & {*plan.seeds, *plan.control.seeds}:
-        mistakes.append(f"confirmation.seeds has {min(known_seeds)}, which seeds or control.seeds have; remove it.")
-    if (count := len(plan.confirmation.seeds)) > plan.confirmation.planned:
-        mistakes.append(f"confirmation.seeds has {count} seeds, more than confirmation.planned; remove some.")
-    if plan.learning_rate == plan.control.learning_rate:
-        mistakes.append(f"control.learning_rate is {plan.learning_rate}, as learning_rate; change one of them.")
-    if mistakes:
-        raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
-    return plan
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -12,15 +12,16 @@ from typing import Any
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.paths import METRICS
 from replication.analysis.comparison import against_baseline
-from replication.analysis.results import CONFIRMATION, REPLICATES, load_plan, read_replicates
+from replication.analysis.plan import load_plan
+from replication.analysis.results import CONFIRMATION, REPLICATES, read_replicates
 from replication.confirmation import tables
-from replication.confirmation.analysis import confirm, read_confirmation, rules_of_selection
+from replication.confirmation.analysis import confirm, longer_training, read_confirmation, rules_of_selection
 
 
 def main() -> None:
     inputs = Inputs(load_plan, CONFIRMATION, REPLICATES)
     plan = inputs.parameters
-    fresh = read_confirmation(plan)
+    fresh, longer = read_confirmation(plan)
     seeds, planned = plan.confirmation.seeds, plan.confirmation.planned
     content: dict[str, Any] = {"seeds": seeds, "planned": planned}
     text = f"{len(seeds)} of {planned} fresh seeds are computed. Nothing is compared before all of them are.\n"
@@ -29,6 +30,9 @@ def main() -> None:
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
         content["results"] = confirm(fresh, ten_seeds, margin)
         content["rules_of_selection"] = rules_of_selection(fresh)
+        part = plan.confirmation.longer
+        result = longer_training(longer, fresh[part.learning_rate][part.technique])
+        content["longer_training"] = part.model_dump() | {"result": result}
         text = tables.full(content["results"]) + "\n" + tables.rules(content["rules_of_selection"])
     inputs.require_unchanged()
     write_json(METRICS / "confirmation.json", content)

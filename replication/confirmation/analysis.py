@@ -12,7 +12,8 @@ import numpy as np
 from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE
 from replication.analysis.comparison import OUTCOMES, Techniques, differences, judge, mean_with_interval
-from replication.analysis.results import CONFIRMATION, REMEDY, Plan, Replicates, path_of, read_seeds
+from replication.analysis.plan import Plan
+from replication.analysis.results import CONFIRMATION, LONGER, REMEDY, Replicates, path_of, read_seeds
 from replication.analysis.statistics import describe
 from replication.confirmation.files import read_confirmed
 
@@ -28,21 +29,28 @@ RULES: dict[str, Rule] = {
 }
 
 
-def read_confirmation(plan: Plan) -> ByRate:
-    """Return the replicates of the confirmation. Raises UserError with one line for each that is missing or invalid."""
+def read_confirmation(plan: Plan) -> tuple[ByRate, Replicates]:
+    """Return the replicates of the confirmation, and those with another number of epochs. Raises UserError with one
+    line for each that is missing or invalid."""
     mistakes: list[str] = []
-    found: ByRate = {}
+    fresh: ByRate = {}
     for rate in sorted((plan.learning_rate, plan.control.learning_rate)):
-        found[rate] = {}
+        fresh[rate] = {}
         for technique in plan.techniques:
             paths = {
                 f"confirm@{technique}-{rate}-{seed}": path_of(technique, seed, rate, CONFIRMATION)
                 for seed in plan.confirmation.seeds
             }
-            found[rate][technique] = read_seeds(paths, read_confirmed, mistakes)
+            fresh[rate][technique] = read_seeds(paths, read_confirmed, mistakes)
+    longer = plan.confirmation.longer
+    paths = {
+        f"longer@{longer.technique}-{seed}": path_of(longer.technique, seed, longer.learning_rate, LONGER)
+        for seed in longer.seeds
+    }
+    runs = read_seeds(paths, read_confirmed, mistakes)
     if mistakes:
         raise UserError("\n".join([*mistakes, REMEDY]))
-    return found
+    return fresh, runs
 
 
 def cells(fresh: ByRate) -> Iterator[tuple[float, str, Replicates]]:
@@ -90,6 +98,23 @@ def rules_of_selection(fresh: ByRate) -> list[Row]:
                 row[name] |= mean_with_interval(values - accuracies[OF_STUDY])
         rows.append(row)
     return rows
+
+
+def longer_training(longer: Replicates, usual: Replicates) -> Row | None:
+    """Return the kept epochs of the longer runs and of the usual ones of the same seeds, and the difference in test
+    accuracy between them, in points. None if fewer than two seeds have both."""
+    seeds = [seed for seed in longer.by_seed if seed in usual.by_seed]
+    if len(seeds) < 2:
+        return None
+    epochs, accuracies = (
+        [runs.values(OUTCOMES[name], seeds) for runs in (longer, usual)] for name in ("chosen_epoch", "test_accuracy")
+    )
+    return {
+        "failures": longer.failures,
+        "chosen_epoch": describe(epochs[0]),
+        "chosen_epoch_of_usual": describe(epochs[1]),
+        "test_accuracy": mean_with_interval(accuracies[0] - accuracies[1]),
+    }
 
 
 def accuracy_of(rule: Rule, run: dict[str, Any]) -> float:

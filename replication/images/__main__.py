@@ -16,7 +16,8 @@ from lenet5.report.figures import STYLE, png
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.params import load_params
 from lenet5.support.paths import METRICS
-from replication.analysis.results import REPLICATES, load_plan, read_replicates
+from replication.analysis.plan import load_plan
+from replication.analysis.results import REPLICATES, read_replicates
 from replication.images import analysis
 from replication.images.figure import draw
 

@@ -13,15 +13,8 @@ from lenet5.support.errors import UserError
 from lenet5.support.params import Params, TrainSettings, load_params, technique_mistakes
 from lenet5.support.paths import METRICS
 from lenet5.support.schema import Section, did_you_mean, read_yaml, shown, validated
-from replication.analysis.results import (
-    REMEDY,
-    Metrics,
-    Replicates,
-    Seeds,
-    Trained,
-    read_run,
-    read_seeds,
-)
+from replication.analysis.plan import Seeds
+from replication.analysis.results import REMEDY, Metrics, Replicates, Trained, read_run, read_seeds
 
 RECIPES = METRICS / "recipes"
 PLAN = Path("replication/recipes.yaml")

@@ -16,7 +16,7 @@ from jsonschema import Draft7Validator
 from lenet5 import UserError
 from lenet5.support.params import check_params, technique_mistakes
 from lenet5.support.schema import read_yaml, validated
-from replication.analysis.results import Plan
+from replication.analysis.plan import Plan
 from replication.recipes.plan import Recipes
 from tests.conftest import ROOT
 from tests.lenet5.support.test_params import CONTENT, PATHS, replaced, scalars, values

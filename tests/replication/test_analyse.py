@@ -23,7 +23,8 @@ from replication.analysis.comparison import (
     verdict,
     without_seed,
 )
-from replication.analysis.results import Replicates, load_plan, packed
+from replication.analysis.plan import load_plan
+from replication.analysis.results import Replicates, packed
 from tests.conftest import ROOT
 
 COMMITTED: dict[str, Any] = json.loads((ROOT / "metrics/replication.json").read_text())
@@ -199,7 +200,7 @@ def test_the_committed_analysis_is_that_of_the_replicates(study: Path) -> None:
 
 def test_an_analysis_of_what_has_changed_is_discarded(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = read_yaml(study / "replication/params.yaml")
-    plan.update(techniques=["baseline", "dropout"], seeds=[0, 1])
+    plan.update(techniques=["baseline", "weight_decay"], seeds=[0, 1])
     plan["control"]["seeds"] = [0, 1]
     YAML(typ="safe", pure=True).dump(plan, study / "replication/params.yaml")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from replication.analysis.results import load_plan, read_replicate
+from replication.analysis.plan import load_plan
+from replication.analysis.results import read_replicate
 from replication.audit import differences
 from replication.recipes.plan import load_recipes
 from replication.runs import planned

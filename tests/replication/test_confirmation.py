@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from lenet5.support.errors import UserError
 from lenet5.support.schema import read_yaml
 from replication.analysis.comparison import Techniques, against_baseline
-from replication.analysis.results import CONFIRMATION, Replicates, packed, path_of
+from replication.analysis.results import CONFIRMATION, LONGER, Replicates, packed, path_of
 from replication.confirmation.__main__ import main
 from replication.confirmation.analysis import confirm, rules_of_selection
 from tests.conftest import ROOT
@@ -96,7 +96,9 @@ def test_each_rule_keeps_its_epoch() -> None:
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with replicates of two techniques, and with three of each as fresh seeds, which is the current one."""
     plan = read_yaml(ROOT / "replication/params.yaml")
-    plan |= {"techniques": ["baseline", "batch_norm"], "confirmation": {"planned": len(SEEDS), "seeds": SEEDS}}
+    longer = {"technique": "batch_norm", "learning_rate": 0.01, "epochs": 200, "seeds": SEEDS[:3]}
+    confirmation = {"planned": len(SEEDS), "seeds": SEEDS, "longer": longer}
+    plan |= {"techniques": ["baseline", "batch_norm"], "confirmation": confirmation}
     (tmp_path / "replication").mkdir()
     YAML(typ="safe", pure=True).dump(plan, tmp_path / "replication/params.yaml")
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -107,6 +109,13 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = path_of(technique, seed, rate, CONFIRMATION)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content | {"seed": seed, "curves": curves_of(content)}))
+    for seed in SEEDS[:3]:  # the same runs, but for a kept epoch that is seven later
+        path = path_of("batch_norm", seed, 0.01, LONGER)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.loads(path_of("batch_norm", seed, 0.01, CONFIRMATION).read_text())
+        content["chosen_epoch"] += 7
+        content["validation_losses"] = [9.0] * 7 + content["validation_losses"]
+        path.write_text(json.dumps(content | {"curves": curves_of(content)}))
     return tmp_path
 
 
@@ -131,6 +140,11 @@ def test_a_complete_confirmation_is_compared(study: Path) -> None:
         ]
         assert rules["validation_loss"]["mean"] == pytest.approx(100 * batch_norm.mean())
         assert rules["last_epoch"]["difference"] == pytest.approx(-100 * batch_norm.mean())
+    longer = content["longer_training"]
+    assert (longer["technique"], longer["epochs"], longer["seeds"]) == ("batch_norm", 200, SEEDS[:3])
+    kept = [longer["result"][name]["mean"] for name in ("chosen_epoch", "chosen_epoch_of_usual")]
+    assert kept[0] - kept[1] == pytest.approx(7)
+    assert longer["result"]["test_accuracy"] == {"difference": 0, "interval": [0, 0]}
     lines = [line.split("|")[1:-1] for line in (study / "metrics/confirmation.md").read_text().splitlines()]
     table = {(line[0].strip(), line[1].strip()): [cell.strip() for cell in line] for line in lines[2:6]}
     accuracy, compared = rows[0.01, "batch_norm"]["test_accuracy"], rows[0.01, "batch_norm"]["against_baseline"]
@@ -188,10 +202,13 @@ def test_nothing_is_compared_before_the_last_planned_seed(study: Path) -> None:
 def test_each_missing_run_of_the_confirmation_is_named(study: Path) -> None:
     for technique, seed in (("baseline", 10), ("batch_norm", 12)):
         path_of(technique, seed, 0.01, CONFIRMATION).unlink()
+    path_of("batch_norm", 11, 0.01, LONGER).write_text("")
     with pytest.raises(UserError) as raised:
         main()
-    first, second, remedy = str(raised.value).splitlines()
+    first, second, third, remedy = str(raised.value).splitlines()
     assert first == "metrics/confirmation/0.01/baseline-10.json: No such file or directory (confirm@baseline-0.01-10)."
     assert second.endswith("(confirm@batch_norm-0.01-12).")
+    assert third.startswith("metrics/confirmation/longer/0.01/batch_norm-11.json is invalid: it is not JSON")
+    assert third.endswith("(longer@batch_norm-11).")
     assert "make replicate" in remedy
     assert not (study / "metrics/confirmation.json").exists()

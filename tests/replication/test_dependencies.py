@@ -15,8 +15,10 @@ def test_a_stage_reads_exactly_its_declared_dependencies(name: str, replicated: 
 
 def test_the_fingerprint_depends_on_the_code_of_replicates(replicated: Project) -> None:
     """Replicates depend on the fingerprint instead of their code, so the fingerprint must depend on all of that."""
-    programs = [STAGES[name]["cmd"].split()[3] for name in ("replicate", "control", "confirm", "search", "final")]
-    assert programs == ["replication.replicate"] * 3 + ["replication.recipe"] * 2
+    programs = [
+        STAGES[name]["cmd"].split()[3] for name in ("replicate", "control", "confirm", "longer", "search", "final")
+    ]
+    assert programs == ["replication.replicate"] * 4 + ["replication.recipe"] * 2
     read = files_read(STAGES["replicate"], replicated) | files_read(STAGES["final"], replicated)
     code = {path for path in read if is_code(path)}
     assert {"replication/replicate.py", "replication/recipe.py"} <= code

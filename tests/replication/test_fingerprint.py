@@ -2,13 +2,14 @@
 
 import os
 import re
+from typing import Any
 
 import pytest
 
 from lenet5.support.params import load_params
 from replication.fingerprint import EPOCHS, IMAGES
 from tests.conftest import ROOT
-from tests.project import IMAGE_FILES, Project
+from tests.project import IMAGE_FILES, Project, longer_runs
 from tests.replication.replicates import TECHNIQUES, outdated, replicate
 
 FINGERPRINT = "metrics/fingerprint.json"
@@ -63,13 +64,13 @@ def test_a_change_of_a_bit_outdates_the_affected_techniques(change: str, replica
 
 
 def test_an_extended_plan_keeps_the_existing_replicates(replicated: Project) -> None:
-    confirmation = {"planned": 2, "seeds": [8]}
+    confirmation: dict[str, Any] = {"planned": 2, "seeds": [8], "longer": longer_runs()}
     replicated.change_plan(seeds=[0, 1, 7], techniques=[*TECHNIQUES, "batch_norm"], confirmation=confirmation)
     replicated.run("python", "-m", "replication.fingerprint")
     new = {"replicate@baseline-7", "replicate@dropout-7", "replicate@batch_norm-7"} | names("batch_norm")
     new |= {f"confirm@{name}-{rate}-8" for name in (*TECHNIQUES, "batch_norm") for rate in (0.001, 0.01)}
     assert outdated(replicated) == new
-    confirmation["seeds"] = []
+    confirmation |= {"seeds": [], "longer": longer_runs() | {"learning_rate": 0.001}}
     changes = {"seeds": [0, 1], "techniques": list(TECHNIQUES), "confirmation": confirmation}
     replicated.change_plan(**changes, learning_rate=0.02)
     replicated.run("python", "-m", "replication.fingerprint")

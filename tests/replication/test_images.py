@@ -10,7 +10,8 @@ import torch
 
 from lenet5.data.dataset import Data, Split
 from lenet5.support.params import CLASS_NAMES
-from replication.analysis.results import load_plan, read_replicates
+from replication.analysis.plan import load_plan
+from replication.analysis.results import read_replicates
 from replication.images.analysis import (
     about_duplicates,
     about_missed,

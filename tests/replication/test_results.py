@@ -16,15 +16,8 @@ from ruamel.yaml import YAML
 
 from lenet5.support.errors import UserError
 from lenet5.support.schema import read_yaml
-from replication.analysis.results import (
-    REMEDY,
-    load_plan,
-    packed,
-    path_of,
-    read_replicate,
-    read_replicates,
-    unpacked,
-)
+from replication.analysis.plan import load_plan
+from replication.analysis.results import REMEDY, packed, path_of, read_replicate, read_replicates, unpacked
 from replication.recipes.plan import load_recipes
 from replication.runs import planned, read_result
 from tests.conftest import ROOT
@@ -81,7 +74,7 @@ def test_a_plan_may_have_two_seeds_and_a_rate_below_the_controls(tmp_path: Path)
 )
 def test_the_confirmation_has_new_seeds_each_once(seeds: list[int], message: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    YAML(typ="safe", pure=True).dump(PLAN | {"confirmation": {"planned": 30, "seeds": seeds}}, path)
+    YAML(typ="safe", pure=True).dump(PLAN | {"confirmation": PLAN["confirmation"] | {"seeds": seeds}}, path)
     with pytest.raises(UserError, match=re.escape(message)):
         load_plan(path)
 
@@ -282,17 +275,42 @@ def test_a_confirmed_replicate_has_curves_that_agree(message: str, tmp_path: Pat
         read_result(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("technique", "nosuch", "confirmation.longer.technique is 'nosuch', not in techniques; change it."),
+        ("learning_rate", 0.5, "confirmation.longer.learning_rate is 0.5, neither of the two; change it."),
+        ("seeds", [11, 12], "confirmation.longer.seeds has 12, not one of confirmation.seeds; remove it."),
+        ("seeds", [11, 11], "confirmation.longer.seeds has a value twice; remove one."),
+        ("epochs", 0, "confirmation.longer.epochs is 0, but must be greater than or equal to 1"),
+    ],
+)
+def test_longer_runs_are_those_of_fresh_seeds(key: str, value: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    confirmation = PLAN["confirmation"] | {"seeds": [10, 11], "longer": PLAN["confirmation"]["longer"] | {key: value}}
+    YAML(typ="safe", pure=True).dump(PLAN | {"confirmation": confirmation}, path)
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_plan(path)
+
+
 def test_the_committed_confirmation_keeps_to_the_plan() -> None:
     plan = load_plan(ROOT / "replication/params.yaml").confirmation
     assert plan.planned == 30
     assert plan.seeds == list(range(10, 10 + len(plan.seeds)))
+    assert (plan.longer.technique, plan.longer.epochs, set(plan.longer.seeds) - set(range(10, 20))) == (
+        "weight_decay", 200, set()
+    )  # fmt: skip
 
 
 def test_every_run_of_the_confirmation_is_planned() -> None:
     plan, recipes = load_plan(ROOT / "replication/params.yaml"), load_recipes(ROOT / "replication/recipes.yaml")
-    plan = plan.model_copy(update={"confirmation": plan.confirmation.model_copy(update={"seeds": [10, 11]})})
+    longer = plan.confirmation.longer.model_copy(update={"seeds": [11]})
+    confirmation = plan.confirmation.model_copy(update={"seeds": [10, 11], "longer": longer})
+    plan = plan.model_copy(update={"confirmation": confirmation})
     runs = {str(run.path): run.command for run in planned(plan, recipes)}
     confirmed = [path for path in runs if path.startswith("metrics/confirmation/")]
-    assert len(confirmed) == 2 * len(plan.techniques) * 2
+    assert len(confirmed) == 2 * len(plan.techniques) * 2 + 1
+    longest = "metrics/confirmation/longer/0.001/weight_decay-11.json"
+    assert runs[longest] == ["replication.replicate", "weight_decay", "11", "0.001", "--epochs", "200"]
     command = ["replication.replicate", "dropout", "11", "0.001", "--confirm"]
     assert runs["metrics/confirmation/0.001/dropout-11.json"] == command

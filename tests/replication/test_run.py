@@ -15,7 +15,7 @@ import torch
 from replication.analysis.results import unpacked
 from replication.confirmation.files import read_confirmed
 from tests.conftest import ROOT
-from tests.project import Command, Project
+from tests.project import Command, Project, longer_runs
 from tests.replication.replicates import NAMES, TECHNIQUES, computed, outdated, read, replicate
 
 
@@ -67,8 +67,9 @@ def test_a_clone_without_a_cache_is_up_to_date(replicated_project: Project, tmp_
 
 def test_added_seeds_compute_only_their_replicates(replicated: Project) -> None:
     before = replicated.files("metrics/replicates/*/*.json")
-    replicated.change_plan(seeds=[0, 1, 7], confirmation={"planned": 2, "seeds": [8]})
-    assert "6 replicates to compute" in replicate(replicated)
+    confirmation = {"planned": 2, "seeds": [8], "longer": longer_runs(8)}
+    replicated.change_plan(seeds=[0, 1, 7], confirmation=confirmation)
+    assert "7 replicates to compute" in replicate(replicated)
     assert computed(replicated) == sorted([*NAMES, "0.01/baseline-7", "0.01/dropout-7"])
     after = replicated.files("metrics/replicates/*/*.json")
     assert {path: after[path] for path in before} == before
@@ -76,6 +77,10 @@ def test_added_seeds_compute_only_their_replicates(replicated: Project) -> None:
     assert [(row["learning_rate"], row["test_accuracy"]["n"]) for row in rows] == [
         (0.001, 2), (0.001, 2), (0.01, 3), (0.01, 3)
     ]  # fmt: skip
+    longer = read_confirmed(replicated.root / "metrics/confirmation/longer/0.01/dropout-8.json")
+    usual = read_confirmed(replicated.root / "metrics/confirmation/0.01/dropout-8.json")
+    assert len(longer["validation_losses"]) == 7
+    assert longer["validation_losses"][:5] == usual["validation_losses"]
     for rate, technique in itertools.product((0.001, 0.01), TECHNIQUES):
         confirmed = read_confirmed(replicated.root / f"metrics/confirmation/{rate}/{technique}-8.json")
         assert confirmed["learning_rate"] == rate
