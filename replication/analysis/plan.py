@@ -77,9 +77,9 @@ def load_plan(path: Path = PLAN) -> Plan:
         mistakes.append(f"confirmation.seeds has {min(known_seeds)}, which seeds or control.seeds have; remove it.")
     if (count := len(fresh.seeds)) > fresh.planned:
         mistakes.append(f"confirmation.seeds has {count} seeds, more than confirmation.planned; remove some.")
-    if longer.technique not in plan.techniques:
+    if longer.seeds and longer.technique not in plan.techniques:
         mistakes.append(f"confirmation.longer.technique is {shown(longer.technique)}, not in techniques; change it.")
-    if longer.learning_rate not in (plan.learning_rate, plan.control.learning_rate):
+    if longer.seeds and longer.learning_rate not in (plan.learning_rate, plan.control.learning_rate):
         mistakes.append(f"confirmation.longer.learning_rate is {longer.learning_rate}, neither of the two; change it.")
     if unknown := set(longer.seeds) - set(fresh.seeds):
         mistakes.append(f"confirmation.longer.seeds has {min(unknown)}, not one of confirmation.seeds; remove it.")

@@ -30,9 +30,9 @@ def main() -> None:
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
         content["results"] = confirm(fresh, ten_seeds, margin)
         content["rules_of_selection"] = rules_of_selection(fresh)
-        part = plan.confirmation.longer
-        result = longer_training(longer, fresh[part.learning_rate][part.technique])
-        content["longer_training"] = part.model_dump() | {"result": result}
+        if (part := plan.confirmation.longer).seeds:
+            result = longer_training(longer, fresh[part.learning_rate][part.technique])
+            content["longer_training"] = part.model_dump() | {"result": result}
         text = tables.full(content["results"]) + "\n" + tables.rules(content["rules_of_selection"])
     inputs.require_unchanged()
     write_json(METRICS / "confirmation.json", content)

@@ -130,4 +130,7 @@ def test_verify_audits_the_replicates_of_the_last_commit(replicated: Project) ->
 def test_every_committed_replicate_has_its_planned_path() -> None:
     paths = (ROOT / "replication/params.yaml", ROOT / "replication/recipes.yaml")
     expected = [ROOT / run.path for run in planned(load_plan(paths[0]), load_recipes(paths[1]))]
-    assert sorted(expected) == sorted((ROOT / "metrics").glob("re*/*/*.json"))
+    committed = (
+        path for pattern in ("re*/*/*.json", "confirmation/**/*.json") for path in ROOT.glob(f"metrics/{pattern}")
+    )
+    assert sorted(expected) == sorted(committed)

@@ -287,7 +287,10 @@ def test_a_confirmed_replicate_has_curves_that_agree(message: str, tmp_path: Pat
 )
 def test_longer_runs_are_those_of_fresh_seeds(key: str, value: Any, message: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    confirmation = PLAN["confirmation"] | {"seeds": [10, 11], "longer": PLAN["confirmation"]["longer"] | {key: value}}
+    confirmation = PLAN["confirmation"] | {
+        "seeds": [10, 11],
+        "longer": PLAN["confirmation"]["longer"] | {"seeds": [10], key: value},
+    }
     YAML(typ="safe", pure=True).dump(PLAN | {"confirmation": confirmation}, path)
     with pytest.raises(UserError, match=re.escape(message)):
         load_plan(path)
