@@ -1,7 +1,8 @@
 """Write replication/{params,recipes}.schema.json, with which editors check the plans of the replication: `make sync`.
 
 As commands/schema.py. Only the checker reports a technique or recipe that is not defined, a value that is listed twice,
-a plan without the baseline, a control with the same learning rate, and final seeds that the search uses.
+a learning rate without a decimal point, a plan without the baseline, a control with the same learning rate, fresh seeds
+that are not new or more than planned, longer runs of other cells, and final seeds that the search uses.
 """
 
 from lenet5.support.process import set_up
