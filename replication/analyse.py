@@ -57,6 +57,18 @@ def analyse(
     return rows
 
 
+def power_of_confirmation(rows: list[dict[str, Any]], plan: Plan) -> dict[str, dict[str, float]]:
+    """Return the power of the planned fresh seeds, by learning rate and technique, if the effects in the rows are the
+    true ones. Left out are differences without spread, which have no effect size."""
+    compared = [row for row in rows if row["against_baseline"]]
+    powers: dict[str, dict[str, float]] = {str(row["learning_rate"]): {} for row in rows}
+    for row in compared:
+        if (effect := row["against_baseline"]["effect_size"]) is not None:
+            of_rate = powers[str(row["learning_rate"])]
+            of_rate[row["technique"]] = power(effect, plan.confirmation.planned, len(compared))
+    return powers
+
+
 def beyond_rows(
     replicates: dict[float, Techniques],
     plan: Plan,
@@ -68,14 +80,8 @@ def beyond_rows(
     for row in rows:
         if row["against_baseline"] and row["against_baseline"]["verdict"] == "hurts":
             hurt[row["learning_rate"]].append(row["technique"])
-    compared = [row for row in rows if row["against_baseline"]]
-    powers: dict[str, dict[str, float]] = {str(rate): {} for rate in replicates}
-    for row in compared:
-        if (effect := row["against_baseline"]["effect_size"]) is not None:
-            seeds = plan.confirmation.planned
-            powers[str(row["learning_rate"])][row["technique"]] = power(effect, seeds, len(compared))
     return {
-        "power_of_confirmation": powers,
+        "power_of_confirmation": power_of_confirmation(rows, plan),
         "exercise_counts": what_is_counted(exercise),
         "preferred_by_validation": preferred_rates(replicates),
         "across_rates": across_rates(replicates),

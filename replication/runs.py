@@ -27,30 +27,36 @@ class Run(NamedTuple):
 
 def planned(plan: Plan, recipes: Recipes) -> list[Run]:
     """Return every replicate of the plans."""
-    rates = (plan.learning_rate, plan.control.learning_rate)
-    cells = [
-        *((REPLICATES, part.learning_rate, part.seeds) for part in (plan, plan.control)),
-        *((CONFIRMATION, rate, plan.confirmation.seeds) for rate in rates),
+    fresh, longer = plan.confirmation, plan.confirmation.longer
+    return [
+        *(
+            _replicate(REPLICATES, technique, seed, part.learning_rate)
+            for part in (plan, plan.control)
+            for technique in plan.techniques
+            for seed in part.seeds
+        ),
+        *(
+            _replicate(CONFIRMATION, technique, seed, rate, "--confirm")
+            for rate in (plan.learning_rate, plan.control.learning_rate)
+            for technique in plan.techniques
+            for seed in fresh.seeds
+        ),
+        *(
+            _replicate(LONGER, longer.technique, seed, longer.learning_rate, "--epochs", str(longer.epochs))
+            for seed in longer.seeds
+        ),
+        *(
+            Run(of_recipes.path_of(name, recipe, seed), ["replication.recipe", name, recipe, str(seed)])
+            for name, part in (("search", recipes.search), ("final", recipes.final))
+            for recipe in part.recipes
+            for seed in part.seeds
+        ),
     ]
-    runs = []
-    for folder, rate, seeds in cells:
-        confirm = ["--confirm"] if folder == CONFIRMATION else []
-        for technique in plan.techniques:
-            for seed in seeds:
-                command = ["replication.replicate", technique, str(seed), str(rate), *confirm]
-                runs.append(Run(path_of(technique, seed, rate, folder), command))
-    longer = plan.confirmation.longer
-    for seed in longer.seeds:
-        command = ["replication.replicate", longer.technique, str(seed), str(longer.learning_rate)]
-        command += ["--epochs", str(longer.epochs)]
-        runs.append(Run(path_of(longer.technique, seed, longer.learning_rate, LONGER), command))
-    for name, part in (("search", recipes.search), ("final", recipes.final)):
-        for recipe in part.recipes:
-            for seed in part.seeds:
-                runs.append(
-                    Run(of_recipes.path_of(name, recipe, seed), ["replication.recipe", name, recipe, str(seed)])
-                )
-    return runs
+
+
+def _replicate(folder: Path, technique: str, seed: int, rate: float, *options: str) -> Run:
+    command = ["replication.replicate", technique, str(seed), str(rate), *options]
+    return Run(path_of(technique, seed, rate, folder), command)
 
 
 def read_result(path: Path) -> dict[str, Any]:

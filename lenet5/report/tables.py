@@ -15,6 +15,11 @@ def p_value_text(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def estimate_text(value: float, bounds: list[float], sign: str = "") -> str:
+    """Return a number and its interval in parentheses, with two decimals. sign: as for `range_text`."""
+    return f"{value:{sign}.2f} {range_text(bounds, sign)}"
+
+
 def range_text(bounds: list[float], sign: str = "") -> str:
     """Return two numbers in parentheses, such as an interval. sign: "+" to show that of positive numbers too."""
     low, high = bounds

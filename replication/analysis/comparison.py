@@ -49,7 +49,7 @@ def correct_p_values(results: list[dict[str, Any]], size: int = 0) -> None:
     """Add `sign_flip_p_holm`, the p-values with Holm's correction (Scand. J. Stat. 6, 1979) over at least `size`."""
     p_values = [result["sign_flip_p"] for result in results]
     corrected = multipletests([*p_values, *[1.0] * (size - len(results))], method="holm")[1]
-    for result, p_value in zip(results, corrected, strict=False):
+    for result, p_value in zip(results, corrected[: len(results)], strict=True):
         result["sign_flip_p_holm"] = float(p_value)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lenet5.report.tables import markdown, p_value_text, range_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text, range_text
 
 Row = dict[str, Any]
 
@@ -22,13 +22,13 @@ def cells(row: Row) -> list[str]:
     line = [row["technique"], str(row["learning_rate"])]
     accuracy, compared = row.get("test_accuracy"), row["against_baseline"]
     if accuracy:
-        line += [str(accuracy["n"]), f"{accuracy['mean']:.2f} {range_text(accuracy['interval'])}"]
+        line += [str(accuracy["n"]), estimate_text(accuracy["mean"], accuracy["interval"])]
         line += [f"{accuracy['standard_deviation']:.2f}", f"{row['test_loss']['mean']:.4f}"]
     else:
         line += [f"{row['failures']} diverged", "", "", ""]
     if not compared:
         return line + [""] * 6
-    line += [f"{compared['difference']:+.2f} {range_text(compared['interval'], '+')}"]
+    line += [estimate_text(compared["difference"], compared["interval"], "+")]
     line += [range_text(compared[name], "+") for name in ("interval_new_images", "interval_new_training")]
     line += [p_value_text(compared["sign_flip_p_holm"])]
     return [*line, f"{100 * compared['improvement']['probability']:.0f} %", compared["verdict"]]
@@ -47,7 +47,7 @@ def overview(rows: list[Row]) -> str:
         for row in of_rate:
             if compared := row["against_baseline"]:
                 verdicts[compared["verdict"]].append(f"{row['learning_rate']}")
-                line.append(f"{compared['difference']:+.2f} {range_text(compared['interval'], '+')}")
+                line.append(estimate_text(compared["difference"], compared["interval"], "+"))
             else:
                 line.append(f"{row['test_accuracy']['mean']:.2f} %" if "test_accuracy" in row else "diverged")
         words = [f"{verdict} at {' and '.join(of_verdict)}" for verdict, of_verdict in verdicts.items()]

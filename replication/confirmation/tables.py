@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lenet5.report.tables import markdown, p_value_text, range_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text
 
 Row = dict[str, Any]
 HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "pairs", "vs. baseline (95 %)", "p (Holm)"]
@@ -21,9 +21,9 @@ def _cells(row: Row) -> list[str]:
     seeds = [str(accuracy["n"])] if accuracy else []
     line = [row["technique"], str(row["learning_rate"])]
     line += [", ".join([*seeds, f"{failures} diverged"] if failures else seeds)]
-    line += [f"{accuracy['mean']:.2f} {range_text(accuracy['interval'])}" if accuracy else ""]
+    line += [estimate_text(accuracy["mean"], accuracy["interval"]) if accuracy else ""]
     if compared:
-        line += [str(compared["n"]), f"{compared['difference']:+.2f} {range_text(compared['interval'], '+')}"]
+        line += [str(compared["n"]), estimate_text(compared["difference"], compared["interval"], "+")]
         line += [p_value_text(compared["sign_flip_p_holm"]), compared["verdict"]]
     else:
         line += [""] * 4
@@ -40,5 +40,6 @@ def rules(rows: list[Row]) -> str:
 def _rules_cells(row: Row) -> list[str]:
     line = [row["technique"], str(row["learning_rate"]), f"{row['validation_loss']['mean']:.2f}"]
     for name in ("validation_accuracy", "last_epoch"):
-        line.append(f"{row[name]['mean']:.2f}, {row[name]['difference']:+.2f} {range_text(row[name]['interval'], '+')}")
+        ours = row[name]
+        line.append(f"{ours['mean']:.2f}, {estimate_text(ours['difference'], ours['interval'], '+')}")
     return line

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lenet5.report.tables import markdown, range_text
+from lenet5.report.tables import estimate_text, markdown
 
 Row = dict[str, Any]
 SEARCH = ["recipe", "validation accuracy %", "lowest to highest", "vs. the chosen one (95 %)", "validation loss"]
@@ -20,7 +20,7 @@ def _search_cells(row: Row) -> list[str]:
     if "validation_accuracy" not in row:
         return [row["recipe"], f"{row['failures']} diverged", "", "", "", ""]
     accuracy, compared = row["validation_accuracy"], row["against_chosen"]
-    difference = f"{compared['difference']:+.2f} {range_text(compared['interval'], '+')}" if compared else ""
+    difference = estimate_text(compared["difference"], compared["interval"], "+") if compared else ""
     line = [row["recipe"], f"{accuracy['mean']:.2f}", _extremes(accuracy), difference]
     return [*line, f"{row['validation_loss']['mean']:.4f}", f"{row['chosen_epoch']['mean']:.0f}"]
 
@@ -35,7 +35,7 @@ def _final_cells(row: Row) -> list[str]:
         return [row["recipe"], "", "", f"{row['failures']} diverged", "", "", "", ""]
     accuracy = row["test_accuracy"]
     line = [row["recipe"], f"{row['parameters']:,}", str(accuracy["n"])]
-    line += [f"{accuracy['mean']:.2f} {range_text(accuracy['interval'])}", _extremes(accuracy)]
+    line += [estimate_text(accuracy["mean"], accuracy["interval"]), _extremes(accuracy)]
     line += [f"{row['test_loss']['mean']:.4f}"]
     return [*line, f"{row['calibration_error']['mean']:.2f}", f"{row['validation_accuracy']['mean']:.2f}"]
 
