@@ -1,4 +1,6 @@
-"""Compare the confirmation with the ten seeds: metrics/{confirmation,replicates} -> metrics/confirmation.{json,md}.
+"""Compare the confirmation with the ten seeds.
+
+metrics/{confirmation,replicates} -> metrics/confirmation.{json,md,png}
 
 Nothing is compared before the last of the planned seeds is computed: docs/analysis-plan.md allows one look.
 """
@@ -14,7 +16,7 @@ from lenet5.support.paths import METRICS
 from replication.analysis.comparison import against_baseline
 from replication.analysis.plan import load_plan
 from replication.analysis.results import CONFIRMATION, REPLICATES, read_replicates
-from replication.confirmation import tables
+from replication.confirmation import figure, tables
 from replication.confirmation.analysis import confirm, longer_training, read_confirmation, rules_of_selection
 
 
@@ -25,6 +27,7 @@ def main() -> None:
     seeds, planned = plan.confirmation.seeds, plan.confirmation.planned
     content: dict[str, Any] = {"seeds": seeds, "planned": planned}
     text = f"{len(seeds)} of {planned} fresh seeds are computed. Nothing is compared before all of them are.\n"
+    picture = figure.notice(text)
     if len(seeds) == planned:
         margin = plan.equivalence_points
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
@@ -34,9 +37,11 @@ def main() -> None:
             result = longer_training(longer, fresh[part.learning_rate][part.technique])
             content["longer_training"] = part.model_dump() | {"result": result}
         text = tables.full(content["results"]) + "\n" + tables.rules(content["rules_of_selection"])
+        picture = figure.draw(content["results"], ten_seeds, plan)
     inputs.require_unchanged()
     write_json(METRICS / "confirmation.json", content)
     write_atomically(METRICS / "confirmation.md", text.encode())
+    write_atomically(METRICS / "confirmation.png", picture)
     print(text, end="")
 
 

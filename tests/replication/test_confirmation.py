@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from ruamel.yaml import YAML
 from statsmodels.stats.multitest import multipletests
 
@@ -92,6 +93,12 @@ def test_each_rule_keeps_its_epoch() -> None:
     assert row["last_epoch"]["interval"] == pytest.approx([50, 50])
 
 
+def is_coloured(path: Path) -> bool:
+    """Return whether a picture has a pixel that is not grey."""
+    pixels = imread(path)[..., :3]
+    return bool((pixels.max(axis=-1) != pixels.min(axis=-1)).any())
+
+
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with replicates of two techniques, and with three of each as fresh seeds, which is the current one."""
@@ -155,6 +162,7 @@ def test_a_complete_confirmation_is_compared(study: Path) -> None:
         f"{compared['sign_flip_p_holm']:.3f}", "helps", "helps", "yes",
     ]  # fmt: skip
     assert table["baseline", "0.01"][4:] == [""] * 6
+    assert is_coloured(study / "metrics/confirmation.png")
 
 
 def test_diverged_runs_are_counted_and_what_is_left_compared(study: Path) -> None:
@@ -197,6 +205,7 @@ def test_nothing_is_compared_before_the_last_planned_seed(study: Path) -> None:
     assert json.loads((study / "metrics/confirmation.json").read_text()) == {"seeds": SEEDS, "planned": 9}
     expected = "8 of 9 fresh seeds are computed. Nothing is compared before all of them are.\n"
     assert (study / "metrics/confirmation.md").read_text() == expected
+    assert not is_coloured(study / "metrics/confirmation.png")
 
 
 def test_each_missing_run_of_the_confirmation_is_named(study: Path) -> None:
@@ -211,4 +220,4 @@ def test_each_missing_run_of_the_confirmation_is_named(study: Path) -> None:
     assert third.startswith("metrics/confirmation/longer/0.01/batch_norm-11.json is invalid: it is not JSON")
     assert third.endswith("(longer@batch_norm-11).")
     assert "make replicate" in remedy
-    assert not (study / "metrics/confirmation.json").exists()
+    assert not list(study.glob("metrics/confirmation.*"))
