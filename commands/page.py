@@ -49,13 +49,18 @@ def read(path: Path, remedy: str) -> bytes:
         raise UserError(f"Cannot read {path}: {error.strerror}. Fix this and run again.") from None
 
 
-def table(path: Path, remedy: str) -> str:
-    """Return the Markdown table in a file. The first cell of each row names it."""
+def markdown(path: Path, remedy: str) -> str:
+    """Return the tables and sentences in a Markdown file, with blank lines between them. The first cell of each row of
+    a table names it."""
     try:
-        lines = read(path, remedy).decode().splitlines()
-        header, _, *rows = [[escape(cell.strip()) for cell in line.strip("|").split("|")] for line in lines]
-    except ValueError:
-        raise UserError(f"{path} is damaged: it is not a table. {remedy}") from None
+        blocks = read(path, remedy).decode().rstrip().split("\n\n")
+        return "\n".join(_table(block) if block[0] == "|" else f"<p>{escape(block)}</p>" for block in blocks)
+    except (ValueError, IndexError):
+        raise UserError(f"{path} is damaged: it is neither a table nor a sentence. {remedy}") from None
+
+
+def _table(text: str) -> str:
+    header, _, *rows = [[escape(cell.strip()) for cell in line.strip("|").split("|")] for line in text.splitlines()]
     head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
     body = "\n".join(
         f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for name, *cells in rows

@@ -1,5 +1,6 @@
 """The report of `make report`."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.report import sections
+from commands.report import confirmation, sections
 from lenet5 import UserError
 from tests.conftest import ROOT
 from tests.project import Project
@@ -18,6 +19,8 @@ def put_committed_replication(project: Project) -> None:
     for name in ("replication", "recipes"):
         shutil.copytree(ROOT / "metrics" / name, project.root / "metrics" / name)
         shutil.copy(ROOT / f"metrics/{name}.md", project.root / "metrics")
+    for name in ("confirmation.md", "confirmation.png"):
+        shutil.copy(ROOT / "metrics" / name, project.root / "metrics")
 
 
 def test_the_report_shows_every_result_without_a_network(project: Project, tmp_path: Path) -> None:
@@ -29,10 +32,11 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
     html = page.read_text()
     markup = re.sub(r"<(script|style).*?</\1>", "", html, flags=re.DOTALL)
     assert re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', markup) == ["https://arxiv.org/abs/1706.04599"]
-    headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates", "Recipes"]
+    headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates", "Confirmation", "Recipes"]
     assert re.findall("<h2>(.*?)</h2>", markup) == headings
     images = re.findall(r'<img alt="[^"]{20,}" src="data:image/png;base64,[^"]+">', markup)
-    assert len(images) == markup.count("<img") == 8
+    confirmation_is_complete = project.read("metrics/confirmation.md").startswith(b"|")
+    assert len(images) == markup.count("<img") == 8 + confirmation_is_complete
     tables = ["summary.md", "replication/overview.md", "replication.md", "recipes.md", "recipes/search.md"]
     for path in (f"metrics/{table}" for table in tables):
         for row in project.read(path).decode().splitlines()[2:]:
@@ -53,7 +57,7 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
 def test_a_missing_result_is_named_and_a_fork_needs_no_seeds(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project.root)
     content = sections(["baseline"], [])
-    assert not {"Replicates", "Recipes"} & content.keys() and "Over seeds" not in content["Answer"]
+    assert not {"Replicates", "Confirmation", "Recipes"} & content.keys() and "Over seeds" not in content["Answer"]
 
     put_committed_replication(project)
     for path, remedy in (
@@ -75,3 +79,24 @@ def test_a_missing_result_is_named_and_a_fork_needs_no_seeds(project: Project, m
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
     assert "metrics/summary.md is missing. Run `dvc repro`" in failed.stderr
     assert not (project.root / "report.html").exists()
+
+
+def test_a_confirmation_gets_its_figure_once_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tables, figure = Path("metrics/confirmation.md"), Path("metrics/confirmation.png")
+    tables.parent.mkdir()
+    figure.write_bytes(b"a figure")
+    tables.write_text("8 of 30 fresh seeds are computed. Nothing is compared.\n")
+    html = confirmation()
+    assert "\n<p>8 of 30 fresh seeds are computed. Nothing is compared.</p>" in html
+    assert "<img" not in html and "<table" not in html
+
+    tables.write_text("| technique | p |\n|:--|--:|\n| dropout | < 0.001 |\n\n| rule | % |\n|:--|--:|\n| last | 90 |\n")
+    html = confirmation()
+    assert re.findall('<th scope="col">(.*?)</th>', html) == ["technique", "p", "rule", "%"]
+    rows = re.findall('<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', html)
+    assert rows == [("dropout", "&lt; 0.001"), ("last", "90")]
+    assert f'src="data:image/png;base64,{base64.b64encode(b"a figure").decode()}"' in html
+    figure.unlink()
+    with pytest.raises(UserError, match=r"metrics/confirmation\.png is missing\. Run `make replicate`"):
+        confirmation()
