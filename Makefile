@@ -27,6 +27,10 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n runs in par
 replicate: $(READY) ## repeat every technique over seeds and analyse the results; JOBS=n in parallel
 	@python -m replication.run
 
+.PHONY: tune
+tune: $(READY) ## run each technique at its best, and analyse the results; JOBS=n in parallel
+	@python -m replication.tuning.run
+
 .PHONY: audit
 audit: $(READY) ## recompute N=4 replicates, drawn at random, and compare them with those in metrics/
 	@exec python -m replication.audit "$$N"

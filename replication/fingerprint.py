@@ -10,35 +10,17 @@ from lenet5.support.process import Inputs, set_up, set_up_torch
 
 set_up()
 
-import hashlib
-import json
 from typing import Any
 
-from lenet5.data.dataset import Data, Split
-from lenet5.preparation.sources import load_prepared
 from lenet5.support.files import write_json
 from lenet5.support.params import Params, TrainSettings, load_params, technique_settings
 from lenet5.support.paths import METRICS
 from replication.analysis.plan import Plan, load_plan
 from replication.recipe import run_settings
 from replication.recipes.plan import Recipes, load_recipes
-from replication.replicate import replicate
+from replication.replicate import SHORT_SEED, digest, fingerprint_of, short_data
 
 FINGERPRINT = METRICS / "fingerprint.json"
-SEED = 1  # not the study's, so that the split is drawn here too
-EPOCHS = 4
-IMAGES = (4_010, 1_000, 1_000)  # of training, validation and test images; the last batch of 64 is not full
-
-
-def first_images(data: Data) -> Data:
-    """Return the first `IMAGES` of each split."""
-    return Data(*(Split(images[:count], labels[:count]) for (images, labels), count in zip(data, IMAGES, strict=True)))
-
-
-def digest(*contents: Any) -> str:
-    """Return the sha256 of the contents as JSON, with every digit, in hexadecimal. It is cut to 128 bits, with which
-    the entry of a replicate in dvc.lock has one line less."""
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def planned(params: Params, plan: Plan, recipes: Recipes) -> dict[str, dict[str, TrainSettings]]:
@@ -50,27 +32,22 @@ def planned(params: Params, plan: Plan, recipes: Recipes) -> dict[str, dict[str,
         settings[stage] = {
             name: each.model_copy(update={"learning_rate": rate}) for name, each in of_techniques.items()
         }
-    return settings | {"recipe": {name: run_settings(params, recipes, name, SEED)[0] for name in recipes.recipes}}
+    return settings | {"recipe": {name: run_settings(params, recipes, name, SHORT_SEED)[0] for name in recipes.recipes}}
 
 
 def main() -> None:
     set_up_torch()
     inputs = Inputs(lambda: (load_params(), load_plan(), load_recipes()))
     params = inputs.parameters[0]
-    data = load_prepared(params.data.model_copy(update={"split_seed": SEED}))
-    data_sha256 = [split.digest() for split in data]
-    data = first_images(data)
+    data = short_data(params.data)
     content: dict[str, dict[str, str]] = {}
     curves: dict[str, list[Any]] = {technique: [] for technique in inputs.parameters[1].techniques}
     for stage, of_stage in planned(*inputs.parameters).items():
         content[stage] = {}
         for name, settings in of_stage.items():
-            short = settings.model_copy(update={"seed": SEED, "epochs": EPOCHS})
-            metrics = replicate(short, data, params.data.class_names)
-            of_run = metrics.pop("curves", None)
+            content[stage][name], of_run = fingerprint_of(settings, data, params.data.class_names)
             if stage != "recipe":
                 curves[name].append([settings.learning_rate, of_run])
-            content[stage][name] = digest(settings.epochs, data_sha256, metrics)
             print(f"{stage} {name}: {content[stage][name]}", flush=True)
     # The confirmation has both learning rates, and alone keeps the curves.
     content["confirm"] = {

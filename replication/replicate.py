@@ -12,11 +12,14 @@ from lenet5.support.process import Inputs, set_up, set_up_torch
 set_up()
 
 import argparse
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lenet5.data.dataset import Data
+from lenet5.data.dataset import Data, Split
 from lenet5.data.tensors import tensors_digest
 from lenet5.network.model import parameter_count
 from lenet5.preparation.sources import load_prepared
@@ -29,6 +32,18 @@ from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, Row, build_network, train
 from lenet5.training.progress import Reporter
 from replication.analysis.results import CONFIRMATION, LONGER, REPLICATES, packed, path_of
+
+# Of the short runs whose digests are fingerprints
+SHORT_SEED = 1  # not the study's, so that the split is drawn here too
+SHORT_EPOCHS = 4
+SHORT_IMAGES = (4_010, 1_000, 1_000)  # of training, validation and test images; the last batch of 64 is not full
+
+
+class ShortData(NamedTuple):
+    """The first images of each split, and the sha256 of the whole splits."""
+
+    data: Data
+    data_sha256: list[str]
 
 
 def replicate(
@@ -59,6 +74,64 @@ def replicate(
     }
 
 
+def short_data(settings: DataSettings) -> ShortData:
+    """Return the data of short runs, for `fingerprint_of`."""
+    data = load_prepared(settings.model_copy(update={"split_seed": SHORT_SEED}))
+    first = (Split(images[:count], labels[:count]) for (images, labels), count in zip(data, SHORT_IMAGES, strict=True))
+    return ShortData(Data(*first), [split.digest() for split in data])
+
+
+def fingerprint_of(settings: TrainSettings, short: ShortData, class_names: tuple[str, ...]) -> tuple[str, Any]:
+    """Return a digest of all data, the number of epochs and the metrics of a short run with these settings, and the
+    curves of that run, which are not part of the digest."""
+    metrics = replicate(
+        settings.model_copy(update={"seed": SHORT_SEED, "epochs": SHORT_EPOCHS}), short.data, class_names
+    )
+    curves = metrics.pop("curves", None)
+    return digest(settings.epochs, short.data_sha256, metrics), curves
+
+
+def digest(*contents: Any) -> str:
+    """Return the sha256 of the contents as JSON, with every digit, in hexadecimal. It is cut to 128 bits, with which
+    the entry of a replicate in dvc.lock has one line less."""
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def compute_run(
+    name: str,
+    technique: str,
+    parameters: tuple[TrainSettings, DataSettings],
+    sources: Mapping[Path, str],
+    locks: ExitStack,
+    *,
+    test: bool = True,
+    curves: bool = False,
+) -> tuple[dict[str, Any], Checkpoint]:
+    """Compute a run, or resume it. Return what its file holds, and its checkpoint, to be deleted when that is written.
+
+    Until `locks` closes, no other process computes a run of this `name`. `sources` has the digests of the source files.
+    Without `test`, the validation images take the place of the test images, and the result holds nothing of these. It
+    holds all curves only with `curves`.
+    """
+    settings, data_settings = parameters
+    if settings.device == "cuda":
+        require_gpu()
+    data = load_prepared(data_settings)
+    if not test:
+        data = data._replace(test=data.validation)
+    reporter = Reporter(name, settings.epochs)
+    checkpoint = locks.enter_context(exclusive(name, identity(origin_of(settings, data), sources)))
+    metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
+    if not curves:
+        metrics.pop("curves", None)
+    kept = {key: value for key, value in metrics.items() if test or not key.startswith("test_")}
+    images = "test" if test else "validation"
+    reporter.close(
+        "diverged" if "failure" in metrics else f"{images} accuracy {100 * metrics[f'{images}_accuracy']:.2f} %"
+    )
+    return {"technique": technique, "seed": settings.seed, "learning_rate": settings.learning_rate} | kept, checkpoint
+
+
 def compute(
     technique: str,
     path: Path,
@@ -67,34 +140,17 @@ def compute(
     test: bool = True,
     curves: bool = False,
 ) -> None:
-    """Compute the run whose result is the file `path`, or resume it. `parameters` reads its settings.
-
-    Without `test`, the validation images take the place of the test images, and the result holds nothing of these. It
-    holds all curves only with `curves`.
-    """
+    """Compute the run whose result is the file `path`, or resume it. `parameters` reads its settings."""
     set_up_torch()
     inputs = Inputs(parameters)
-    settings, data_settings = inputs.parameters
-    if settings.device == "cuda":
-        require_gpu()
-    data = load_prepared(data_settings)
-    if not test:
-        data = data._replace(test=data.validation)
-    run = "-".join(path.with_suffix("").parts[2:])
-    reporter = Reporter(run, settings.epochs)
-    with exclusive(run, identity(origin_of(settings, data), inputs.sources)) as checkpoint:
-        metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
-        if not curves:
-            metrics.pop("curves", None)
-        kept = {key: value for key, value in metrics.items() if test or not key.startswith("test_")}
-        identification = {"technique": technique, "seed": settings.seed, "learning_rate": settings.learning_rate}
+    name = "-".join(path.with_suffix("").parts[2:])
+    with ExitStack() as locks:
+        result, checkpoint = compute_run(
+            name, technique, inputs.parameters, inputs.sources, locks, test=test, curves=curves
+        )
         inputs.require_unchanged()
-        write_json(path, identification | kept)
+        write_json(path, result)
         checkpoint.delete()
-    images = "test" if test else "validation"
-    reporter.close(
-        "diverged" if "failure" in metrics else f"{images} accuracy {100 * metrics[f'{images}_accuracy']:.2f} %"
-    )
 
 
 def main(technique: str, seed: int, learning_rate: float, confirm: bool, epochs: int | None) -> None:

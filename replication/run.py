@@ -25,8 +25,9 @@ from replication.recipes.plan import load_recipes
 PIPELINE = Path("replication")
 STAGES = ("replicate", "control", "confirm", "longer", "search", "final")  # each of their stages computes one run
 RESULT = re.compile(r"\S+: ((?:test|validation) accuracy .*|diverged)")
+RUNS = re.compile(r"(\d+) runs")  # printed first by a stage that computes several
 EPOCH = re.compile(r"epoch (\d+)/(\d+):")
-BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"  # runs, with the fractions of those in progress
+BAR = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"  # stages, with the fractions of those in progress
 
 
 def output(*arguments: str, folder: Path = PIPELINE) -> str:
@@ -36,42 +37,48 @@ def output(*arguments: str, folder: Path = PIPELINE) -> str:
     return lines[-1]
 
 
-def outdated() -> list[str]:
-    """Return the names of the stages that compute a replicate and are not up to date, in the order of the pipeline.
+def outdated(folder: Path, deciding: str, stages: tuple[str, ...]) -> list[str]:
+    """Return the names of the stages that compute runs and are not up to date, in the order of the pipeline.
 
-    The fingerprint is brought up to date first, since it decides which replicates are up to date.
+    The deciding stage is brought up to date first, since the others depend on what it writes.
     """
-    output("repro", "--single-item", "fingerprint")
-    return list(json.loads(output("status", "--json", *STAGES)))
+    output("repro", "--single-item", deciding, folder=folder)
+    return list(json.loads(output("status", "--json", *stages, folder=folder)))
 
 
-def compute(name: str, bar: "tqdm[Any]") -> str:
-    """Compute one replicate, advance the bar with its epochs, and return its result. Raises UserError if it fails."""
+def compute(name: str, folder: Path, bar: "tqdm[Any]") -> str:
+    """Compute one stage, advance the bar with the epochs of its runs, and return its last result. Raises UserError if
+    it fails."""
     printed, done = [""], 0.0
+    runs, completed = 1, 0
 
     def show(line: str) -> None:
-        nonlocal done
+        nonlocal done, runs, completed
         printed.append(line.strip())
-        if match := EPOCH.search(line):
-            share = int(match[1]) / int(match[2])
+        if match := RUNS.fullmatch(line):
+            runs = int(match[1])
+        elif match := EPOCH.search(line):
+            share = (completed + int(match[1]) / int(match[2])) / runs
             bar.update(share - done)
             done = share
+        elif RESULT.fullmatch(line):
+            completed += 1
 
     try:
-        dvc("repro", "--single-item", name, folder=PIPELINE, show=show)
+        dvc("repro", "--single-item", name, folder=folder, show=show)
     except UserError as error:
         raise UserError("\n".join([*printed[-10:], str(error)])) from None
     results = [match[1] for line in printed if (match := RESULT.fullmatch(line))]
     return f"{name}: {results[-1] if results else 'from the cache'}"
 
 
-def compute_all(names: list[str], count: int) -> list[str]:
-    """Compute replicates, `count` side by side, and return the errors of those that failed."""
+def compute_all(names: list[str], folder: Path, count: int) -> list[str]:
+    """Compute stages, `count` side by side, and return the errors of those that failed."""
     started = time.monotonic()
     errors = []
     silent = not names or not sys.stderr.isatty()
     with tqdm(total=len(names), bar_format=BAR, smoothing=0.02, disable=silent) as bar, Pool(count) as pool:
-        futures = [pool.submit(compute, name, bar) for name in names]
+        futures = [pool.submit(compute, name, folder, bar) for name in names]
         for done, future in enumerate(as_completed(futures), start=1):
             try:
                 result = future.result()
@@ -83,20 +90,25 @@ def compute_all(names: list[str], count: int) -> list[str]:
     return errors
 
 
+def run(folder: Path, deciding: str, stages: tuple[str, ...], count: int) -> None:
+    """Compute those of the stages that are not up to date, `count` side by side. Raises UserError if one fails."""
+    names = outdated(folder, deciding, stages)
+    print(f"{len(names)} replicates to compute, {count} at a time.", flush=True)
+    if names:
+        output("repro", "prepare", folder=Path())  # once, since the replicates would all download missing files
+    if errors := compute_all(names, folder, count):
+        raise UserError(
+            f"{len(errors)} of {len(names)} replicates failed; see the messages above. "
+            "Fix the cause and run the same command to resume."
+        )
+
+
 def main() -> None:
     count = jobs()
     load_plan()  # reports mistakes before anything is computed
     load_recipes()
     with alone("replicate"):
-        names = outdated()
-        print(f"{len(names)} replicates to compute, {count} at a time.", flush=True)
-        if names:
-            output("repro", "prepare", folder=Path())  # once, since the replicates would all download missing files
-        if errors := compute_all(names, count):
-            raise UserError(
-                f"{len(errors)} of {len(names)} replicates failed; see the messages above. "
-                "Fix the cause and run the same command to resume."
-            )
+        run(PIPELINE, "fingerprint", STAGES, count)
         dvc("repro", folder=PIPELINE)
     for name in ("replication.md", "confirmation.md"):
         print((METRICS / name).read_text(), end="")

@@ -32,6 +32,15 @@ RECIPES = {
     "search": {"recipes": ["plain", "augmented"], "seeds": [4, 5]},
     "final": {"recipes": ["augmented"], "seeds": [6, 7]},
 }
+TUNING: dict[str, Any] = {
+    "settings": {"baseline": {}, "dropout_20": {"dropout": 0.2}, "dropout_50": {"dropout": 0.5}},
+    "choices": {"baseline": ["baseline"], "dropout": ["dropout_20", "dropout_50"]},
+    "learning_rates": [0.003, 0.01],
+    "schedules": ["constant", "cosine"],
+    "search": {"seeds": [4]},
+    "refine": {"cells": 2, "seeds": [5]},
+    "final": {"seeds": [6, 7]},
+}
 NOT_INHERITED = ("MAKE", "MFLAGS", "GIT_", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
 OFFLINE = ("env", "http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9", "no_proxy=")
 END = 10  # seconds in which a stopped command must end; an idle machine needs two, but tests share cores and disk
@@ -215,6 +224,7 @@ def add_replication(project: Project, source: Path) -> None:
     shutil.copy(source / "metrics/confirmation/README.md", project.root / "metrics/confirmation")
     project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control, confirmation=confirmation)
     yaml.dump(RECIPES, project.root / "replication/recipes.yaml")
+    yaml.dump(TUNING, project.root / "replication/tuning/params.yaml")
 
 
 def small_images(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

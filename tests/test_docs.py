@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lenet5 import load_params
-from replication import fingerprint
+from replication.replicate import SHORT_EPOCHS, SHORT_IMAGES
 from tests import quick_start
 from tests.conftest import ROOT
 from tests.project import Project, add_replication
@@ -339,7 +339,7 @@ def test_the_times_are_those_of_the_benchmark() -> None:
 
 def test_the_fingerprint_is_described_as_it_is() -> None:
     page = words("docs/reproducibility.md")
-    assert f"for {fingerprint.EPOCHS} epochs on {fingerprint.IMAGES[0]:,} images" in page
+    assert f"for {SHORT_EPOCHS} epochs on {SHORT_IMAGES[0]:,} images" in page
 
 
 def test_the_costs_of_installation_are_those_measured() -> None:

@@ -29,8 +29,10 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
                 axis.annotate("diverged", (0.5, place), xycoords=("axes fraction", "data"), ha="center")
                 continue
             values = of_rate[name].values(_percent)
-            _dots(axis, values, place + 0.12, style)
-            _interval(axis, row["test_accuracy"]["mean"], row["test_accuracy"]["interval"], place - 0.16, style)
+            dots(axis, values, place + 0.12, style)
+            mean_with_interval(
+                axis, row["test_accuracy"]["mean"], row["test_accuracy"]["interval"], place - 0.16, style
+            )
             if reported := row.get("exercise"):
                 if "range" in reported["test"]:
                     axis.plot(reported["test"]["range"], [place + 0.36] * 2, color=style["color"], linewidth=1)
@@ -68,10 +70,10 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
             ours, baseline = of_rate[name], of_rate[BASELINE]
             seeds = [seed for seed in baseline.by_seed if seed in ours.by_seed]
             values = ours.values(_percent, seeds) - baseline.values(_percent, seeds)
-            _dots(axis, values, place + 0.18, style)
+            dots(axis, values, place + 0.18, style)
             axis.plot(result["interval_new_images"], [place - 0.12] * 2, color=style["color"], linewidth=1)
             axis.plot(result["interval_new_training"], [place - 0.01] * 2, ":", color=style["color"], linewidth=1.5)
-            _interval(axis, result["difference"], result["interval"], place - 0.12, style)
+            mean_with_interval(axis, result["difference"], result["interval"], place - 0.12, style)
             axis.annotate(
                 f"{result['difference']:+.2f}, {result['verdict']}",
                 (result["difference"], place - 0.34),
@@ -122,13 +124,13 @@ def _of(rows: Rows, technique: str) -> list[Any]:
     return [row["against_baseline"] for row in rows if row["technique"] == technique]
 
 
-def _dots(axis: Axes, values: NDArray[np.float64], place: float, style: dict[str, Any]) -> None:
+def dots(axis: Axes, values: NDArray[np.float64], place: float, style: dict[str, Any]) -> None:
     """Draw values at alternating heights, so that equal values do not hide each other."""
     heights = place + 0.1 * (values.argsort().argsort() % 3 - 1)
     axis.plot(values, heights, style["marker"], color=style["color"], alpha=0.55, markersize=5, markeredgewidth=0)
 
 
-def _interval(axis: Axes, mean: float, interval: list[float], place: float, style: dict[str, Any]) -> None:
+def mean_with_interval(axis: Axes, mean: float, interval: list[float], place: float, style: dict[str, Any]) -> None:
     axis.plot(interval, [place] * 2, color=style["color"], linewidth=4, solid_capstyle="butt", alpha=0.8)
     axis.plot(
         mean, place, style["marker"], color=style["color"], markersize=9, markeredgecolor="white", markeredgewidth=1
@@ -143,3 +145,11 @@ def draw(replicates: dict[float, dict[str, Replicates]], rows: Rows, plan: Plan)
             "differences": png(differences(replicates, rows, plan.equivalence_points)),
             "curves": png(curves(replicates)),
         }
+
+
+def notice(text: str) -> bytes:
+    """Return a picture of a sentence, as PNG: DVC needs the file before there is anything to draw."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.6))
+        figure.text(0.5, 0.5, text.strip(), ha="center", va="center")
+        return png(figure)

@@ -110,16 +110,28 @@ def read_replicate(path: Path, model: type[Metrics] = Metrics) -> dict[str, Any]
 def read_run(path: Path, model: type[Trained]) -> tuple[Identity, dict[str, Any]]:
     """Return which run a file holds, and its content: a valid `model`, or a run that diverged. Raises UserError if it
     is missing or invalid."""
+    content = read_json(path)
+    return checked_run(content, path, model, Failure), content
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises UserError if it is missing or not JSON."""
     try:
-        content: Any = json.loads(path.read_bytes())
-        kind = Failure if isinstance(content, dict) and "failure" in content else model
-        return kind.model_validate(content), dict(content)
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise UserError(f"{path} is invalid: {first_problem(error)}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is invalid: it is not JSON ({error})") from None
+
+
+def checked_run(content: Any, path: Path, model: type[Trained], failure: type[Failure]) -> Identity:
+    """Return which run the content of `path` is: a `model`, or a `failure` if it has one. Raises UserError if it is
+    neither."""
+    kind = failure if isinstance(content, dict) and "failure" in content else model
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path} is invalid: {first_problem(error)}") from None
 
 
 Outcome = Callable[[dict[str, Any]], float]

@@ -14,6 +14,7 @@ from typing import Any
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.paths import METRICS
 from replication.analysis.comparison import against_baseline
+from replication.analysis.figures import notice
 from replication.analysis.plan import load_plan
 from replication.analysis.results import CONFIRMATION, REPLICATES, read_replicates
 from replication.confirmation import figure, tables
@@ -27,7 +28,7 @@ def main() -> None:
     seeds, planned = plan.confirmation.seeds, plan.confirmation.planned
     content: dict[str, Any] = {"seeds": seeds, "planned": planned}
     text = f"{len(seeds)} of {planned} fresh seeds are computed. Nothing is compared before all of them are.\n"
-    picture = figure.notice(text)
+    picture = notice(text)
     if len(seeds) == planned:
         margin = plan.equivalence_points
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}

@@ -27,14 +27,6 @@ def draw(rows: list[Row], ten_seeds: dict[float, ByTechnique], plan: Plan) -> by
         return png(differences(rows, ten_seeds, plan))
 
 
-def notice(text: str) -> bytes:
-    """Return a picture of a sentence, as PNG: DVC needs the file before there is anything to draw."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.6))
-        figure.text(0.5, 0.5, text.strip(), ha="center", va="center")
-        return png(figure)
-
-
 def differences(rows: list[Row], ten_seeds: dict[float, ByTechnique], plan: Plan) -> Figure:
     """Return the differences from the baseline over the fresh seeds, those over the ten seeds in a paler tone, and
     whether the verdict is confirmed. The band is the margin of equivalence.

@@ -1,4 +1,4 @@
-"""The JSON schemas with which editors check params.yaml and the plan of the replication."""
+"""The JSON schemas with which editors check params.yaml and the plans of the replication."""
 
 import copy
 import json
@@ -18,13 +18,14 @@ from lenet5.support.params import check_params, technique_mistakes
 from lenet5.support.schema import read_yaml, validated
 from replication.analysis.plan import Plan
 from replication.recipes.plan import Recipes
+from replication.tuning.plan import Tuning
 from tests.conftest import ROOT
 from tests.lenet5.support.test_params import CONTENT, PATHS, replaced, scalars, values
 from tests.project import Project
 
-FILES = ("params.yaml", "replication/params.yaml", "replication/recipes.yaml")
+FILES = ("params.yaml", "replication/params.yaml", "replication/recipes.yaml", "replication/tuning/params.yaml")
 SCHEMAS = {file: file.replace(".yaml", ".schema.json") for file in FILES}
-PLAN, RECIPES = (read_yaml(ROOT / file) for file in FILES[1:])
+PLAN, RECIPES, TUNING = (read_yaml(ROOT / file) for file in FILES[1:])
 EDGES: list[Any] = [
     True,
     -1,
@@ -47,7 +48,7 @@ EDGES: list[Any] = [
 ONLY_CHECKED = re.compile(
     r"selected is .*, but must be one of: |batch_norm needs a batch_size |device cuda needs backend torch"
     r"|is -?\d+\.0, but must be a whole number|is nan, but must be a finite number"
-    r"|learning_rate: as part of file names it needs a decimal point"
+    r"|learning_rate(s\.\d+)?: as part of file names it needs a decimal point"
 )
 
 
@@ -57,7 +58,7 @@ def validator(file: str) -> Draft7Validator:
     return Draft7Validator(json.loads(text))
 
 
-OF_PARAMS, OF_PLAN, OF_RECIPES = map(validator, SCHEMAS)
+OF_PARAMS, OF_PLAN, OF_RECIPES, OF_TUNING = map(validator, SCHEMAS)
 
 
 def accepts(schema: Draft7Validator, content: Any) -> bool:
@@ -124,6 +125,18 @@ def test_schema_and_checker_agree_on_any_recipe(name: Any, overrides: Any) -> No
     assert_agreement(OF_RECIPES, check, content)
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(key=st.sampled_from([*TUNING, "unknown"]), value=values | st.lists(st.integers(-2, 2**64) | st.floats()))
+@example(key="learning_rates", value=[0.1, 1])
+def test_schema_and_checker_agree_on_the_tuning_plan(key: str, value: Any) -> None:
+    def check(content: Any) -> None:
+        tuning = validated(Tuning, content, "plan")
+        if mistakes := technique_mistakes(check_params(CONTENT).train, tuning.settings, "plan", "settings"):
+            raise UserError("\n".join(mistakes))
+
+    assert_agreement(OF_TUNING, check, TUNING | {key: value})
+
+
 @pytest.mark.parametrize("file", SCHEMAS)
 def test_the_committed_file_names_its_schema_and_is_valid(file: str) -> None:
     first, _ = (ROOT / file).read_text().split("\n", 1)
@@ -134,7 +147,7 @@ def test_the_committed_file_names_its_schema_and_is_valid(file: str) -> None:
 
 
 def test_the_committed_schemas_are_those_of_the_models(tmp_path: Path) -> None:
-    (tmp_path / "replication").mkdir()
+    (tmp_path / "replication/tuning").mkdir(parents=True)
     for program in ("commands.schema", "replication.schema"):
         Project(tmp_path).run(sys.executable, "-m", program, PYTHONPATH=str(ROOT))
     for schema in SCHEMAS.values():

@@ -29,6 +29,18 @@ def replicated(replicated_project: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
+def tuned_project(replicated_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The replicated project with its tuned techniques. All tests share it: change only a copy."""
+
+    def compute(root: Path) -> None:
+        project = replicated_project.copy(root)
+        project.run("python", "-m", "replication.tuning.run")
+        project.commit("tuned techniques")
+
+    return computed_once("tuned", compute, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def fingerprinted_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A small replication, committed with its fingerprint; no replicate has been computed. Shared by all tests."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lenet5.support.params import load_params
-from replication.fingerprint import EPOCHS, IMAGES
+from replication.replicate import SHORT_EPOCHS, SHORT_IMAGES
 from tests.conftest import ROOT
 from tests.project import IMAGE_FILES, Project, longer_runs
 from tests.replication.replicates import TECHNIQUES, outdated, replicate
@@ -87,7 +87,7 @@ def test_the_fingerprint_is_the_same_again_and_on_one_core(replicated: Project) 
 def test_a_fingerprint_includes_a_last_batch_that_is_not_full() -> None:
     params = load_params(ROOT / "params.yaml")
     small = round(IMAGE_FILES["train-images-idx3-ubyte"] * (1 - params.data.validation_fraction))
-    for count in (IMAGES[0], small):
+    for count in (SHORT_IMAGES[0], small):
         assert count > params.train.batch_size
         assert count % params.train.batch_size > 1
-    assert EPOCHS > 1
+    assert SHORT_EPOCHS > 1

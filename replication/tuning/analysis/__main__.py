@@ -1,0 +1,49 @@
+"""Analyse the tuned techniques: metrics/tuning -> metrics/tuning.{json,md} and metrics/tuning/."""
+
+from lenet5.support.process import Inputs, set_up
+
+set_up()
+
+from typing import Any
+
+import matplotlib as mpl
+
+from lenet5.report.figures import STYLE, png
+from lenet5.support.files import write_atomically, write_json
+from lenet5.support.paths import METRICS
+from replication.analysis.figures import notice
+from replication.analysis.plan import load_plan
+from replication.tuning.analysis import figures, tables
+from replication.tuning.analysis.comparison import at_edge, compared, searched
+from replication.tuning.files import read_all
+from replication.tuning.plan import CANDIDATES, CHOICE, TUNING, final, load_tuning, read_cells, refine, search
+
+
+def main() -> None:
+    folders = [TUNING / stage for stage in ("search", "refine", "final")]
+    inputs = Inputs(lambda: (load_plan(), load_tuning()), CANDIDATES, CHOICE, *folders)
+    margin, plan = inputs.parameters[0].equivalence_points, inputs.parameters[1]
+    candidates, chosen = read_cells(CANDIDATES), read_cells(CHOICE)
+    runs = read_all([search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings])
+    refined = read_all([refine(plan, technique) for technique in plan.choices])
+    tested = {technique: read_all([final(plan, technique)]) for technique in plan.choices}
+    cells = searched(plan, runs + refined, candidates, chosen)
+    rows = compared(tested, chosen, margin)
+    content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": rows}
+    images = {"search": notice("No run of the search is computed."), "accuracy": notice("Nothing is chosen yet.")}
+    with mpl.rc_context(STYLE):
+        if cells:
+            images["search"] = png(figures.search(cells, plan))
+        if any(tested.values()):
+            images["accuracy"] = png(figures.accuracy(tested, rows, margin))
+    inputs.require_unchanged()
+    write_json(METRICS / "tuning.json", content)
+    write_atomically(METRICS / "tuning.md", tables.full(rows).encode())
+    write_atomically(TUNING / "search.md", tables.search(cells).encode())
+    for name, image in images.items():
+        write_atomically(TUNING / f"{name}.png", image)
+    print(tables.search(cells) + "\n" + tables.full(rows), end="")
+
+
+if __name__ == "__main__":
+    main()

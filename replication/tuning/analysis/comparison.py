@@ -1,0 +1,63 @@
+"""Each technique at its best: what was searched, what was chosen, and how that compares on the test images.
+
+docs/analysis-plan.md is the plan of this analysis.
+"""
+
+from typing import Any
+
+from lenet5.support.params import BASELINE
+from replication.analysis.comparison import OUTCOMES, differences, judge
+from replication.analysis.results import Replicates
+from replication.analysis.statistics import describe
+from replication.tuning.files import Runs, cell_of, mean_loss
+from replication.tuning.plan import Cell, Tuning
+
+Row = dict[str, Any]
+Cells = dict[str, list[Cell]]
+
+
+def searched(plan: Tuning, runs: Runs, candidates: Cells, chosen: Cells) -> list[Row]:
+    """Return one row for each cell: its mean validation loss in nats over all its seeds in `search` and `refine`, and
+    whether it was a candidate and was chosen. A cell of which a run diverged has no loss."""
+    rows = []
+    for technique, settings in plan.choices.items():
+        for cell in plan.cells(settings):
+            of_cell = [run for run in runs if cell_of(run) == cell]
+            row: Row = {"technique": technique, **cell._asdict(), "runs": len(of_cell)}
+            row["validation_loss"] = mean_loss(cell, of_cell)
+            row |= {"candidate": cell in candidates[technique], "chosen": cell in chosen[technique]}
+            rows.append(row)
+    return rows
+
+
+def at_edge(plan: Tuning, candidates: Cells) -> dict[str, list[str]]:
+    """Return, for each technique, what has its first or last value in the best cell of the search: "learning_rate",
+    "setting" or both. There the plan extends the grid."""
+    edges: dict[str, list[str]] = {}
+    for technique, cells in candidates.items():
+        for best in cells[:1]:
+            settings, rates = plan.choices[technique], sorted(plan.learning_rates)
+            edges[technique] = ["learning_rate"] * _is_end(best.learning_rate, rates)
+            edges[technique] += ["setting"] * _is_end(best.setting, settings)
+    return edges
+
+
+def _is_end(value: object, values: list[Any]) -> bool:
+    return len(values) > 1 and value in (values[0], values[-1])
+
+
+def compared(final: dict[str, Runs], chosen: Cells, margin: float) -> list[Row]:
+    """Return one row for each technique: its chosen cell, its outcomes over the seeds of `final`, and its difference
+    from the tuned baseline, paired by seed, with one correction over all techniques and a verdict."""
+    techniques = {technique: Replicates(runs) for technique, runs in final.items()}
+    results = differences(techniques, margin) if techniques[BASELINE].by_seed else {}
+    judge(list(results.values()), len(techniques) - 1)
+    rows = []
+    for technique, ours in techniques.items():
+        row: Row = {"technique": technique, "failures": ours.failures}
+        row["cell"] = chosen[technique][0]._asdict() if chosen[technique] else None
+        if len(ours.by_seed) > 1:
+            row |= {name: describe(ours.values(of)) for name, of in OUTCOMES.items()}
+        row["against_baseline"] = results.get(technique)
+        rows.append(row)
+    return rows

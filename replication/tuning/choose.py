@@ -1,0 +1,79 @@
+"""Choose the best cells by their validation loss: `python -m replication.tuning.choose candidates`, or `choice`.
+
+candidates: metrics/tuning/search -> metrics/tuning/candidates.json, the best cells of each technique
+choice: these and metrics/tuning/refine -> metrics/tuning/choice.json, the best of them over the seeds of both stages
+
+Each cell comes with the fingerprint of its setting: the stages that depend on it are stale if the code computes
+something else for this setting.
+"""
+
+from lenet5.support.process import Inputs, set_up
+
+set_up()
+
+import argparse
+import json
+from collections.abc import Iterable
+
+from lenet5.support.files import write_json
+from replication.tuning.files import Runs, mean_loss, read_all
+from replication.tuning.plan import (
+    CANDIDATES,
+    CHOICE,
+    FINGERPRINT,
+    TUNING,
+    Cell,
+    Tuning,
+    load_tuning,
+    read_cells,
+    refine,
+    search,
+)
+
+
+def ranked(cells: Iterable[Cell], runs: Runs) -> list[Cell]:
+    """Return the cells that have runs, none of which diverged, the one with the lowest mean validation loss first."""
+    losses = {cell: loss for cell in cells if (loss := mean_loss(cell, runs)) is not None}
+    return sorted(losses, key=losses.__getitem__)
+
+
+def candidates(plan: Tuning) -> dict[str, list[Cell]]:
+    """Return the best cells of each technique in the stage `search`, as many as the plan has."""
+    runs = tried(plan)
+    return {
+        technique: ranked(plan.cells(settings), runs)[: plan.refine.cells]
+        for technique, settings in plan.choices.items()
+    }
+
+
+def choice(plan: Tuning) -> dict[str, list[Cell]]:
+    """Return the best of the candidates of each technique over the seeds of the stages `search` and `refine`, a list of
+    one, or of none if all diverged or nothing is computed."""
+    runs = tried(plan) + read_all([refine(plan, technique) for technique in plan.choices])
+    return {technique: ranked(cells, runs)[:1] for technique, cells in read_cells(CANDIDATES).items()}
+
+
+def tried(plan: Tuning) -> Runs:
+    """Return all runs of the stage `search`."""
+    return read_all([search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings])
+
+
+def main(part: str) -> None:
+    folders = [TUNING / stage for stage in (("search",) if part == "candidates" else ("search", "refine"))]
+    inputs = Inputs(load_tuning, FINGERPRINT, *folders)
+    chosen = candidates(inputs.parameters) if part == "candidates" else choice(inputs.parameters)
+    fingerprints = json.loads(FINGERPRINT.read_bytes())
+    content = {
+        technique: [cell._asdict() | {"fingerprint": fingerprints[cell.setting]} for cell in cells]
+        for technique, cells in chosen.items()
+    }
+    inputs.require_unchanged()
+    write_json(CANDIDATES if part == "candidates" else CHOICE, content)
+    for technique, cells in chosen.items():
+        print(f"{technique}: {'; '.join(' '.join(map(str, cell)) for cell in cells) or 'nothing computed'}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m replication.tuning.choose", description="Choose the best cells.")
+    parser.add_argument("part", choices=("candidates", "choice"))
+    main(**vars(parser.parse_args()))

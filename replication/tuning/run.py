@@ -1,0 +1,35 @@
+"""Compute what is not up to date of the tuned techniques, several stages side by side, and their analysis: `make tune`.
+
+The search comes first, then the runs that refine its best cells, and then those of what was chosen.
+"""
+
+from lenet5.support.process import set_up
+
+set_up()
+
+from pathlib import Path
+
+from commands.interruption import end_together
+from commands.pipeline import alone, dvc, jobs
+from lenet5.support.paths import METRICS
+from replication.run import run
+from replication.tuning.plan import load_tuning
+
+PIPELINE = Path("replication/tuning")
+# A stage that decides what is up to date, and the stages of which it decides it
+PARTS = (("fingerprint", "search"), ("candidates", "refine"), ("choice", "final"))
+
+
+def main() -> None:
+    count = jobs()
+    load_tuning()  # reports mistakes before anything is computed
+    with alone("tune"):
+        for deciding, stage in PARTS:
+            run(PIPELINE, deciding, (stage,), count)
+        dvc("repro", folder=PIPELINE)
+    print((METRICS / "tuning.md").read_text(), end="")
+
+
+if __name__ == "__main__":
+    end_together()
+    main()
