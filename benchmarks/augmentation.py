@@ -1,6 +1,6 @@
 """Time augmentation beside an epoch of the baseline without it, in seconds: `python -m benchmarks.augmentation`."""
 
-from lenet5.support.process import set_up, set_up_torch
+from lenet5.support.process import set_up, set_up_torch, take_no_arguments
 
 set_up()
 
@@ -43,4 +43,5 @@ def seconds() -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     print(json.dumps(seconds()))

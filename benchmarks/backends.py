@@ -4,7 +4,7 @@ The first epochs of the study, trained with PyTorch's own modules in a copy of t
 backend, in standard deviations over seeds.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -73,5 +73,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     end_together()
     main()

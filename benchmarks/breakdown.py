@@ -1,6 +1,6 @@
 """Time the parts of an epoch of the native backend, in seconds: `python -m benchmarks.breakdown`."""
 
-from lenet5.support.process import set_up, set_up_torch
+from lenet5.support.process import set_up, set_up_torch, take_no_arguments
 
 set_up()
 
@@ -47,4 +47,5 @@ def breakdown() -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     print(json.dumps(breakdown()))

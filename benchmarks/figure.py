@@ -1,6 +1,6 @@
 """Draw the benchmark: metrics/benchmark.json -> metrics/benchmark.png."""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -85,4 +85,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -5,7 +5,7 @@ installed compiler, for every level of vectors that the processor supports. A mu
 `CC=clang-19 python -m benchmarks.kernels` adds a compiler.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -99,4 +99,5 @@ def table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     print(table(kernels()))

@@ -1,6 +1,6 @@
 """Time the study next to a standard PyTorch loop and other libraries: `make benchmark`. -> metrics/benchmark.json"""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -188,4 +188,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -1,6 +1,6 @@
 """Write the tables of docs/performance.md: metrics/benchmark.json -> the lines between two comments in the page."""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -67,5 +67,6 @@ def with_tables(page: str, benchmark: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     results = json.loads((METRICS / "benchmark.json").read_text())
     write_atomically(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), results).encode())

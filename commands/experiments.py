@@ -5,7 +5,7 @@ a temporary copy, where no training can start. Together they replace the experim
 transaction. The branch, the files and the user's own experiments are only read.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -129,5 +129,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     end_together()
     main()

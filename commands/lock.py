@@ -10,11 +10,11 @@ from lenet5.support.process import set_up
 
 set_up()
 
+import argparse
 import html
 import os
 import re
 import subprocess
-import sys
 import tomllib
 import urllib.error
 import urllib.parse
@@ -83,4 +83,9 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        prog="python -m commands.lock",
+        description="Lock the versions and hashes of all packages.",
+        epilog="All other arguments go to `uv lock`, such as --upgrade.",
+    )
+    main(parser.parse_known_args()[1])

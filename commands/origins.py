@@ -5,7 +5,7 @@ of its own run. DVC compares files only, and records what it finds when a comman
 agree.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -45,4 +45,5 @@ def main(techniques: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main(list(load_params().techniques))

@@ -4,7 +4,7 @@ From there, `dvc pull train` restores them in a clone. Once they are committed, 
 version in pyproject.toml, such as dropout@v1.0.0, in which `dvc artifacts get . dropout` finds it. Tags never move.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -127,4 +127,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

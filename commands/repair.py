@@ -11,7 +11,7 @@ longer exists, run it by hand. A kill or a power failure can leave
   that file emptied: it is removed.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -180,5 +180,6 @@ def repair() -> bool:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     if not repair():
         print("Nothing is damaged.")

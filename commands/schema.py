@@ -7,7 +7,7 @@ batch_norm needs a batch_size of at least 2, and device cuda the backend torch; 
 and .nan is not a number.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -77,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -3,7 +3,7 @@
 It uses the images in data/raw, and downloads them there if necessary. Nothing else in the project changes.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -34,5 +34,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     end_together()
     main()

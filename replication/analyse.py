@@ -3,7 +3,7 @@
 The plan of the analysis, and what has changed since, is docs/analysis-plan.md.
 """
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -126,4 +126,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -6,7 +6,7 @@ techniques stale. A digest includes the number of epochs of a replicate, which t
 docs/reproducibility.md describes what this proves and what it does not.
 """
 
-from lenet5.support.process import Inputs, set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch, take_no_arguments
 
 set_up()
 
@@ -58,4 +58,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -1,7 +1,7 @@
 """Compute the replicates and the runs of recipes that are not up to date, several side by side, and then the analysis:
 `make replicate`."""
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -115,5 +115,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     end_together()
     main()

@@ -6,7 +6,7 @@ that are not new or more than planned, longer runs of other cells, final seeds t
 are not in exactly one list of `choices`.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -26,4 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -1,6 +1,6 @@
 """Check params.yaml before any other stage runs: `python -m stages.check`."""
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -20,4 +20,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -1,6 +1,6 @@
 """Draw the results: metrics/summary.json, metrics/{curves,predictions} and the test images -> metrics/*.png."""
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -200,4 +200,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -4,7 +4,7 @@ data/raw -> data/prepared/{train,validation,test}.pt and the data card, data/REA
 written next to the images if params.yaml gives them.
 """
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -32,4 +32,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

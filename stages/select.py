@@ -3,7 +3,7 @@
 There `dvc metrics diff` finds the metrics of two experiments under one path.
 """
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -22,4 +22,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -3,7 +3,7 @@
 metrics/{evaluation,predictions} -> metrics/summary.{json,csv,md} and the model card, models/README.md.
 """
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -123,4 +123,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -5,7 +5,7 @@ exercise is wrong; the stage fails if one does not hold. Differences are rounded
 tolerance are only called so, so that it contains no rounding errors of one machine.
 """
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -179,4 +179,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

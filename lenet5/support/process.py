@@ -3,6 +3,7 @@
 The library itself sets nothing.
 """
 
+import argparse
 import atexit
 import contextlib
 import ctypes
@@ -143,6 +144,14 @@ def set_up() -> None:
     atexit.register(_flush_output)
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def take_no_arguments() -> None:
+    """End this process with an error if it has arguments, or print what the program does for `--help`."""
+    program = sys.modules["__main__"]
+    name = program.__spec__.name.removesuffix(".__main__") if program.__spec__ else Path(sys.argv[0]).stem
+    description = (program.__doc__ or "").split("\n\n")[0]
+    argparse.ArgumentParser(prog=f"python -m {name}", description=description).parse_args()
 
 
 def set_up_torch() -> None:

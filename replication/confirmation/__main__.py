@@ -5,7 +5,7 @@ metrics/{confirmation,replicates} -> metrics/confirmation.{json,md,png}
 Nothing is compared before the last of the planned seeds is computed: docs/analysis-plan.md allows one look.
 """
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -47,4 +47,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -3,7 +3,7 @@
 metrics/replicates and the data set -> metrics/replication/images.{json,png}
 """
 
-from lenet5.support.process import Inputs, set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch, take_no_arguments
 
 set_up()
 
@@ -55,4 +55,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -3,7 +3,7 @@
 The figure of augmented images also needs the data set.
 """
 
-from lenet5.support.process import Inputs, set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch, take_no_arguments
 
 set_up()
 
@@ -110,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -3,7 +3,7 @@
 As replication/fingerprint.py. One learning rate and one schedule stand for all.
 """
 
-from lenet5.support.process import Inputs, set_up, set_up_torch
+from lenet5.support.process import Inputs, set_up, set_up_torch, take_no_arguments
 
 set_up()
 
@@ -31,4 +31,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()

@@ -3,7 +3,7 @@
 The search comes first, then the runs that refine its best cells, and then those of what was chosen.
 """
 
-from lenet5.support.process import set_up
+from lenet5.support.process import set_up, take_no_arguments
 
 set_up()
 
@@ -31,5 +31,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     end_together()
     main()

@@ -1,6 +1,6 @@
 """Analyse the tuned techniques: metrics/tuning -> metrics/tuning.{json,md} and metrics/tuning/."""
 
-from lenet5.support.process import Inputs, set_up
+from lenet5.support.process import Inputs, set_up, take_no_arguments
 
 set_up()
 
@@ -46,4 +46,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    take_no_arguments()
     main()
