@@ -8,16 +8,15 @@ from lenet5.support.process import set_up
 
 set_up()
 
+import argparse
 import os
 import platform
 import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from commands.scratch import run, temporary_folder
-from lenet5.support.errors import UserError
 from lenet5.support.files import write_json
 from lenet5.support.paths import METRICS
 
@@ -57,10 +56,8 @@ def torch_version(clone: Path) -> str:
     return run(str(clone / ".venv/bin/python"), "-c", program)
 
 
-def main() -> None:
-    if len(sys.argv) != 2:
-        raise UserError("Usage: python -m benchmarks.installation COMMIT")
-    before = run("git", "rev-parse", "--short", f"{sys.argv[1]}^{{commit}}")
+def main(commit: str) -> None:
+    before = run("git", "rev-parse", "--short", f"{commit}^{{commit}}")
     with temporary_folder() as folder:
         old, new = cloned(before, folder / "before"), cloned(run("git", "rev-parse", "HEAD"), folder / "after")
         measured = {
@@ -74,4 +71,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.installation", description="Measure installations.")
+    parser.add_argument("commit", metavar="COMMIT", help="the state to compare HEAD with")
+    main(parser.parse_args().commit)

@@ -48,8 +48,10 @@ def exported(model: LeNet5, form: str, described: dict[str, str]) -> bytes:
 
 
 def main(model: Path, form: str, output: Path | None) -> None:
-    output = output or model.with_suffix(f".{form}")
     network, content = load_model(model)
+    output = output or model.with_suffix(f".{form}")
+    if output.resolve() == model.resolve():
+        raise UserError(f"--output {output} is the model itself; choose another name.")
     data = exported(network, form, metadata(content, form))
     write_atomically(output, data)
     print(f"{output}: {content['technique']}, {len(data):,} bytes")

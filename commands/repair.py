@@ -89,6 +89,7 @@ def repair_run_cache() -> bool:
         for path in [path for path in folder.iterdir() if not is_intact(path)]:
             path.unlink()
             print(f"{path}, an entry of DVC's run cache, was damaged; deleted it.", flush=True)
+            found = True
         if not any(folder.iterdir()):
             folder.rmdir()
             found = True

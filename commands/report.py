@@ -238,7 +238,7 @@ def main(arguments: list[str]) -> None:
 
     print("Reading metrics/, and the curves through DVC: this takes some seconds.", flush=True)
     content = sections(list(load_params().techniques), revisions)
-    commit = run("git", "describe", "--always")
+    commit = run("git", "rev-parse", "--short", "HEAD")
     changed = run("git", "status", "--porcelain", "--", str(PARAMS), "dvc.lock", str(METRICS))
     introduction = f'<p class="note">Results of revision {commit}{", with uncommitted changes" if changed else ""}.</p>'
     write_atomically(REPORT, page("Regularisation techniques compared", introduction, content).encode())

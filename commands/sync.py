@@ -138,7 +138,7 @@ def synchronised(text: str, pipeline: Any, params: Params) -> str:
 
 
 def leftover_files(pipeline: Any, techniques: Iterable[str]) -> list[Path]:
-    """Return the results of techniques that params.yaml does not have."""
+    """Return the files in the place of results, for which params.yaml has no technique."""
     patterns = {
         item if isinstance(item, str) else next(iter(item))
         for stage in pipeline["stages"].values()
@@ -147,11 +147,11 @@ def leftover_files(pipeline: Any, techniques: Iterable[str]) -> list[Path]:
     }
     kept = {Path(pattern.replace("${key}", name)) for pattern in patterns for name in techniques}
     found = {path for pattern in patterns for path in Path().glob(pattern.replace("${key}", "*"))}
-    return sorted(found - kept)
+    return sorted(path for path in found - kept if path.is_file())
 
 
 def delete(files: list[Path], *, without_asking: bool) -> None:
-    print("These files are of techniques that params.yaml does not have:", *files, sep="\n  ")
+    print("These files belong to no technique in params.yaml:", *files, sep="\n  ")
     if not without_asking:
         try:
             answer = input("Delete them? [y/N] ")

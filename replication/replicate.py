@@ -27,6 +27,7 @@ from lenet5.report.metrics import evaluate
 from lenet5.support.errors import DivergenceError
 from lenet5.support.files import write_json
 from lenet5.support.params import DataSettings, TrainSettings, load_params, technique_settings
+from lenet5.support.schema import validated
 from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_of
 from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, Row, build_network, train
@@ -154,14 +155,14 @@ def compute(
 
 
 def main(technique: str, seed: int, learning_rate: float, confirm: bool, epochs: int | None) -> None:
-    changes = {"seed": seed, "learning_rate": learning_rate} | ({"epochs": epochs} if epochs else {})
+    changes = {"seed": seed, "learning_rate": learning_rate} | ({} if epochs is None else {"epochs": epochs})
 
     def parameters() -> tuple[TrainSettings, DataSettings]:
         params = load_params()
-        settings = technique_settings(params, technique).model_copy(update=changes)
-        return settings, params.data.model_copy(update={"split_seed": seed})
+        settings = technique_settings(params, technique).model_dump() | changes
+        return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
 
-    folder = LONGER if epochs else CONFIRMATION if confirm else REPLICATES
+    folder = LONGER if epochs is not None else CONFIRMATION if confirm else REPLICATES
     compute(technique, path_of(technique, seed, learning_rate, folder), parameters, curves=folder != REPLICATES)
 
 

@@ -37,6 +37,13 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield node.module
 
 
+@pytest.mark.parametrize("program", [path for path in sources(*PACKAGES) if "\nset_up()" in path.read_text()], ids=str)
+def test_a_program_refuses_arguments_that_it_does_not_know(program: Path) -> None:
+    text = program.read_text()
+    guarded = text[text.index("\nif __name__") :]
+    assert "take_no_arguments()" in guarded or "ArgumentParser(" in text
+
+
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """Check the contracts in pyproject.toml on the packages in `folder`."""
     program = Path(sys.executable).with_name("lint-imports")

@@ -68,8 +68,10 @@ def resize(grey: Image.Image) -> NDArray[np.float64]:
 
 def from_background(pixels: NDArray[np.float64], grey: float) -> NDArray[np.float64]:
     """Return the distance of each pixel from the background, whose grey value is given: 0 is the background, 255 is
-    black on a light background and white on a dark one."""
-    distance = (grey - pixels) / grey if grey > 127 else (pixels - grey) / (255 - grey)
+    black if most pixels that differ from it are darker, and white if they are lighter."""
+    differing = pixels[abs(pixels - grey) > CLOSE]
+    darker = np.median(differing) < grey if differing.size else grey > 127
+    distance = (grey - pixels) / grey if darker else (pixels - grey) / (255 - grey)
     return np.asarray(255 * distance.clip(0, 1))
 
 

@@ -1,9 +1,11 @@
 """Atomic and deterministic writing of files, and reading of results that checks them."""
 
 import csv
+import errno
 import json
 import math
 import os
+import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +18,7 @@ Content = TypeVar("Content")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `.<name>.<process id>.partial` next to `path`, then rename it, so that a reader sees either the
+    """Write `data` to `.<name>.<machine>-<process>.partial` next to `path`, then rename it: a reader sees either the
     old file or the new one, even after a kill or a power failure. Two processes can write the same file at once.
 
     What a kill leaves behind is deleted by the next write in the folder. Until then git and DVC ignore it (.gitignore,
@@ -24,7 +26,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises UserError if the file cannot be written (disk full, read-only folder).
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{ending(os.getpid())}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         delete_left_behind(path.parent)
@@ -42,11 +44,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def delete_left_behind(folder: Path) -> None:
-    """Delete the partial files of processes that have ended."""
+    """Delete the partial files of this machine's processes that have ended. A container is a machine of its own."""
     for partial in folder.glob(".*.partial"):
-        process = partial.name.split(".")[-2]
-        if process.isdecimal() and not is_running(int(process)):
+        process = partial.stem.rpartition("-")[2]
+        if process.isdecimal() and partial.name.endswith(f".{ending(process)}") and not is_running(int(process)):
             partial.unlink(missing_ok=True)
+
+
+def ending(process: int | str) -> str:
+    """Return how the name of a partial file ends."""
+    return f"{platform.node()}-{process}.partial"
 
 
 def is_running(process: int) -> bool:
@@ -62,7 +69,10 @@ def is_running(process: int) -> bool:
 
 def cannot_write(path: Path, error: OSError) -> UserError:
     """Return the error to raise when `path` cannot be written."""
-    return UserError(f"Cannot write {path}: {error.strerror}. Free some space or fix the permissions, then run again.")
+    remedies = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Free some space")
+    remedies |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Fix the permissions")
+    remedy = remedies.get(error.errno or 0, "Fix this")
+    return UserError(f"Cannot write {path}: {error.strerror}. {remedy}, then run again.")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -87,6 +97,8 @@ def read_csv(path: Path, fields: Fields) -> dict[str, list[Any]]:
     """Return the columns `fields` of a results file, converted. Raises UserError if it is missing or damaged."""
 
     def parse(text: str) -> dict[str, list[Any]]:
+        if not text:
+            raise ValueError("it is empty")
         header, *rows = csv.reader(text.splitlines(), strict=True)
         if not rows or not text.endswith("\n") or any(len(row) != len(header) for row in rows):
             raise ValueError("a row is incomplete")

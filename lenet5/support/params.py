@@ -129,8 +129,8 @@ def load_params(path: Path = PARAMS) -> Params:
 
 
 def check_params(content: Any, source: str = "params.yaml") -> Params:
-    """Return the validated `content` of `source`. Raises UserError with one line for each mistake: the full path of
-    the key, its value, and what is allowed."""
+    """Return the validated `content` of `source`. Raises UserError with one line for each mistake found: the full path
+    of the key, its value, and what is allowed. Techniques are checked once the other sections are valid."""
     params = validated(Params, content, source)
     mistakes = technique_mistakes(params.train, params.techniques, source)
     if BASELINE not in params.techniques:

@@ -79,7 +79,11 @@ WORDS = {
 
 
 def _message(model: type[Section], prefix: tuple[str, ...], details: ErrorDetails) -> str:
-    location = ".".join(_key(part) for part in (*prefix, *details["loc"]) if part != "[key]") or "a key"
+    place = (*prefix, *details["loc"])
+    if details["type"] == "invalid_key" or place[-1] == "[key]":
+        parent = ".".join(map(_key, place[: -2 if place[-1] == "[key]" else -1])) or "it"
+        return f"{parent} has the key {shown(details['input'])}, but a key must be text."
+    location = ".".join(map(_key, place))
     if details["type"] == "extra_forbidden":
         known = _known_keys(model, details["loc"][:-1])
         nearest = did_you_mean(details["loc"][-1], known)

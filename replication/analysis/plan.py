@@ -34,7 +34,7 @@ class Longer(Section):
 
     technique: str
     learning_rate: LearningRate
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
     seeds: list[Seed]
 
 

@@ -16,7 +16,7 @@ from lenet5.support.paths import METRICS
 from replication.analysis.comparison import against_baseline
 from replication.analysis.figures import notice
 from replication.analysis.plan import load_plan
-from replication.analysis.results import CONFIRMATION, REPLICATES, read_replicates
+from replication.analysis.results import CONFIRMATION, REPLICATES, Replicates, read_replicates
 from replication.confirmation import figure, tables
 from replication.confirmation.analysis import confirm, longer_training, read_confirmation, rules_of_selection
 
@@ -34,10 +34,15 @@ def main() -> None:
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
         content["results"] = confirm(fresh, ten_seeds, margin)
         content["rules_of_selection"] = rules_of_selection(fresh)
-        if (part := plan.confirmation.longer).seeds:
-            result = longer_training(longer, fresh[part.learning_rate][part.technique])
-            content["longer_training"] = part.model_dump() | {"result": result}
-        text = tables.full(content["results"]) + "\n" + tables.rules(content["rules_of_selection"])
+        part = plan.confirmation.longer
+        usual = fresh[part.learning_rate][part.technique] if part.seeds else Replicates([])
+        content["longer_training"] = part.model_dump() | {"result": longer_training(longer, usual)}
+        parts = (
+            tables.full(content["results"]),
+            tables.rules(content["rules_of_selection"]),
+            tables.longer(content["longer_training"]),
+        )
+        text = "\n".join(parts)
         picture = figure.draw(content["results"], ten_seeds, plan)
     inputs.require_unchanged()
     write_json(METRICS / "confirmation.json", content)

@@ -10,6 +10,9 @@ HEADER += ["verdict", "of ten seeds", "confirmed"]
 RULES_HEADER = ["technique", "rate", "test accuracy % at lowest validation loss"]
 RULES_HEADER += ["at highest validation accuracy, difference (95 %)", "at last epoch, difference (95 %)"]
 
+LONGER_HEADER = ["technique", "rate", "epochs", "seeds", "kept epoch of the usual runs, median (range)"]
+LONGER_HEADER += ["of the longer runs", "test accuracy, difference in points (95 %)"]
+
 
 def full(rows: list[Row]) -> str:
     """Return the Markdown table of every technique at every learning rate, with the verdict of the ten seeds."""
@@ -30,6 +33,18 @@ def _cells(row: Row) -> list[str]:
     if "confirmed" not in row:
         return [*line, "", ""]
     return [*line, row["verdict_of_ten_seeds"] or "", "yes" if row["confirmed"] else "no"]
+
+
+def longer(part: Row) -> str:
+    """Return the Markdown table of the runs with another number of epochs, or a sentence if there are none."""
+    result = part.get("result")
+    if not result:
+        return "No two seeds are computed with another number of epochs.\n"
+    usual, longest = result["chosen_epoch_of_usual"], result["chosen_epoch"]
+    line = [part["technique"], str(part["learning_rate"]), str(part["epochs"]), str(usual["n"])]
+    line += [f"{of['median']:.0f} ({of['lowest']:.0f} to {of['highest']:.0f})" for of in (usual, longest)]
+    line += [estimate_text(result["test_accuracy"]["difference"], result["test_accuracy"]["interval"], "+")]
+    return markdown(LONGER_HEADER, [line])
 
 
 def rules(rows: list[Row]) -> str:

@@ -16,16 +16,17 @@ from contextlib import ExitStack
 
 from lenet5.support.files import write_json
 from lenet5.support.params import DataSettings, Params, TrainSettings, load_params
+from lenet5.support.schema import validated
 from replication.replicate import compute_run
 from replication.tuning.plan import Cell, Planned, Tuning, final, load_tuning, refine, require_known, search
 
 
 def run_settings(params: Params, plan: Tuning, cell: Cell, seed: int) -> tuple[TrainSettings, DataSettings]:
-    """Return the settings of a run and of its data. Raises UserError for an unknown setting."""
+    """Return the settings of a run and of its data. Raises UserError for an unknown setting or an invalid value."""
     require_known(cell.setting, plan.settings, "settings")
     changes = {"learning_rate": cell.learning_rate, "schedule": cell.schedule, "seed": seed}
-    settings = TrainSettings.model_validate(params.train.model_dump() | plan.settings[cell.setting] | changes)
-    return settings, params.data.model_copy(update={"split_seed": seed})
+    settings = params.train.model_dump() | plan.settings[cell.setting] | changes
+    return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
 
 
 def planned(stage: str, name: str, rate: float | None) -> Planned:

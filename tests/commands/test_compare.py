@@ -163,7 +163,7 @@ def test_several_changed_techniques_get_holms_correction(results: Project, compa
     assert [line[:2] for line in cells[2:]] == [["baseline", "20 test images"], ["dropout", "20 test images"]]
     assert [line[-2:] for line in cells[2:]] == [["0.062", "cannot be told apart"]] * 2
     first, second = (line for line in compare(results, "first", "workspace").splitlines() if "difference" in line)
-    assert first.startswith("  difference: +30.00 (") and first.endswith("; McNemar's exact test: p = 0.062")
+    assert first.startswith("  difference: +30.00 (") and first.endswith("; McNemar's exact test: p = 0.062 (Holm)")
     assert second.startswith("  difference: -25.00 (")
 
 

@@ -91,6 +91,21 @@ def test_a_file_that_is_not_a_model_is_not_exported(computed_project: Project, t
     assert not (computed_project.root / "metrics/gallery.onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("models/dropout.pt", "--output models/../models/dropout.pt is the model itself"),
+        (".", ". is damaged or was not written"),
+    ],
+)
+def test_an_export_never_replaces_its_model(model: str, message: str, project: Project) -> None:
+    before = project.read("models/dropout.pt")
+    options = ("--format", "safetensors", "--output", "models/../models/dropout.pt")
+    ended = project.run(*EXPORT, *options, model, check=False)
+    assert ended.returncode == 1 and ended.stderr.startswith(message)
+    assert project.read("models/dropout.pt") == before
+
+
 def test_another_network_is_not_exported_as_a_lenet5() -> None:
     model = LeNet5().eval()
     assert onnx.load_model_from_string(onnx_bytes(model, {})).graph.name == "LeNet5"

@@ -83,6 +83,15 @@ def test_damaged_entries_of_the_run_cache_are_deleted(computed: Project) -> None
     assert computed.stages_run() == set()
 
 
+def test_a_damaged_entry_next_to_an_intact_one_is_reported(computed: Project) -> None:
+    intact = next((computed.root / ".dvc/cache/runs").glob("*/*/*"))
+    damaged = intact.with_name(64 * "0")
+    damaged.write_bytes(intact.read_bytes())
+    assert "Nothing is damaged." not in computed.run(*REPAIR).stdout
+    assert intact.exists() and not damaged.exists()
+    assert computed.run(*REPAIR).stdout == "Nothing is damaged.\n"
+
+
 def test_a_damaged_object_of_the_cache_is_not_believed(computed: Project) -> None:
     before = computed.files(*RESULTS)
     outs = yaml.load(computed.root / "dvc.lock")["stages"]["train@dropout"]["outs"]

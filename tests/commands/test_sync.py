@@ -122,6 +122,7 @@ def test_results_of_a_removed_technique_go_after_asking(
     for path in (*results, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    (code.root / "models/folder.pt").mkdir()
     code.change_params(lambda params: params["techniques"].pop("dropout"))
     monkeypatch.setattr("builtins.input", lambda question: reply)
     assert sync(*[reply] * reply.startswith("--")) == 0

@@ -46,6 +46,15 @@ def test_a_dark_background_becomes_black_without_negation() -> None:
     assert difference(convert(picture), convert(photograph(90, 50, 10, 30))) < 4
 
 
+@pytest.mark.parametrize("background", [100, 130, 160])
+def test_an_object_may_be_lighter_or_darker_than_mid_grey(background: int) -> None:
+    for grey in (0, 255):
+        pixels = np.full((280, 280, 3), background, dtype=np.uint8)
+        pixels[50:230, 100:180] = grey
+        image = convert(Image.fromarray(pixels))
+        assert image.max() == 255 and warning(image) is None
+
+
 def test_the_noise_of_a_camera_does_not_matter() -> None:
     picture = photograph(90, 50, 10, 30)
     large = np.array(picture.resize((960, 1440))) + np.random.default_rng(0).normal(0, 12, (1440, 960, 3))

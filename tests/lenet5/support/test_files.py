@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 from pathlib import Path
@@ -34,12 +35,14 @@ def test_two_processes_can_write_the_same_file_at_once(tmp_path: Path) -> None:
 def test_a_write_deletes_what_processes_that_ended_left_behind(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
-    stray, another, of_nobody = (tmp_path / f".{name}.partial" for name in (f"a.csv.{ended.pid}", "b.csv.1", "mine"))
-    huge = tmp_path / f".c.csv.{10**30}.partial"
-    for path in (stray, another, of_nobody, huge):
-        path.touch()
+    machine = platform.node()
+    left_behind = [f".a.csv.{machine}-{ended.pid}.partial", f".c.csv.{machine}-{10**30}.partial"]
+    # Of a running process, of another machine, such as a container, and of nobody
+    others = {f".b.csv.{machine}-1.partial", f".a.csv.x{machine}-{ended.pid}.partial", ".mine.partial"}
+    for name in (*left_behind, *others):
+        (tmp_path / name).touch()
     write_atomically(tmp_path / "b.csv", b"content")
-    assert set(tmp_path.iterdir()) == {tmp_path / "b.csv", another, of_nobody}
+    assert {path.name for path in tmp_path.iterdir()} == {"b.csv", *others}
 
 
 def test_what_a_killed_write_leaves_behind_makes_nothing_stale(project: Project) -> None:
