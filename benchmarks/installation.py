@@ -12,6 +12,7 @@ import argparse
 import os
 import platform
 import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any

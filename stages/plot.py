@@ -72,7 +72,8 @@ def read_predictions(name: str, test: Split) -> pd.DataFrame:
 def convergence(curves: Curves, chosen: dict[str, int]) -> Figure:
     """Return losses and accuracies over epochs. A marker shows the kept epoch, that of lowest validation loss."""
     figure = Figure(figsize=(WIDTH, 7), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True, sharey="row")
+    axes = figure.subplots(2, 2, sharex=True)
+    axes[1, 1].sharey(axes[1, 0])
     panels = {
         "train_loss": ("training loss", axes[0, 0]),
         "validation_loss": ("validation loss", axes[0, 1]),
@@ -93,6 +94,7 @@ def convergence(curves: Curves, chosen: dict[str, int]) -> Figure:
     axes[0, 0].yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
     axes[0, 0].yaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("cross-entropy, nats (log scale)")
+    axes[0, 1].set_ylabel("cross-entropy, nats")
     axes[1, 0].set_ylabel("accuracy in evaluation mode")
     axes[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for axis in axes[1]:
@@ -120,7 +122,9 @@ def test_accuracy(summary: Summary) -> Figure:
         axis.errorbar([accuracy], [place], xerr=error, **appearance)
         axis.annotate(f"{accuracy:.2f}", (accuracy, place), (0, 8), textcoords="offset points", ha="center")
         if row["exercise_test_accuracy"] is not None:
-            axis.plot([row["exercise_test_accuracy"]], [place], "x", color="0.35", markersize=9, markeredgewidth=2)
+            axis.plot(
+                [row["exercise_test_accuracy"]], [place], "x", color="0.35", markersize=9, markeredgewidth=2, zorder=3
+            )
     axis.plot([], [], "x", color="0.35", markersize=9, markeredgewidth=2, label="exercise")
     axis.errorbar([], [], xerr=[], color="0.1", marker="o", capsize=4, label="this run, 95 % interval over test images")
     axis.set_yticks(range(len(summary)), [label(name) for name in summary])

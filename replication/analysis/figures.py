@@ -44,7 +44,7 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
     panels[0].set_yticks(range(len(techniques)), [label(name) for name in techniques])
     panels[0].set_ylim(len(techniques) - 0.4, -0.5)
     panels[0].plot([], [], "o", color="0.4", alpha=0.7, label="replicate")
-    panels[0].errorbar([], [], xerr=[], color="0.1", marker="o", capsize=4, label="mean, 95 % interval")
+    panels[0].plot([], [], "o-", color="0.1", linewidth=4, markeredgecolor="white", label="mean, 95 % interval")
     panels[0].plot([], [], color="0.4", linewidth=1, label="95 % of ours, counted as in the exercise")
     panels[0].plot([], [], "x", color="0.2", markersize=8, markeredgewidth=2, label="exercise")
     figure.legend(loc="outside upper center", ncols=4)
@@ -86,11 +86,12 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
         axis.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(compared)), [label(name) for name in compared])
     panels[0].set_ylim(len(compared) - 0.5, -0.6)
-    panels[0].plot([], [], "o", color="0.4", alpha=0.7, label="pair with the same seed")
+    panels[0].plot([], [], "o", color="0.4", alpha=0.7, label="pair with one seed")
     panels[0].plot([], [], color="0.1", linewidth=4, label="95 %, same images")
     panels[0].plot([], [], color="0.1", linewidth=1, label="95 %, new test images")
     panels[0].plot([], [], ":", color="0.1", linewidth=1.5, label="95 %, new training set")
-    figure.legend(loc="outside upper center", ncols=4)
+    panels[0].fill_between([], [], color="0.88", label=f"no difference (±{margin:g})")
+    figure.legend(loc="outside upper center", ncols=5, fontsize="small", columnspacing=1.2)
     return figure
 
 
@@ -98,7 +99,7 @@ def curves(replicates: dict[float, dict[str, Replicates]]) -> Figure:
     """Return the validation loss over epochs: the median over seeds, and the band from the lowest to the highest."""
     figure = Figure(figsize=(WIDTH, 2.6 * len(replicates) + 0.6), layout="constrained")
     techniques = list(next(iter(replicates.values())))
-    axes = figure.subplots(len(replicates), len(techniques), sharex=True, sharey="row", squeeze=False)
+    axes = figure.subplots(len(replicates), len(techniques), sharex=True, sharey=True, squeeze=False)
     for row, (rate, of_rate) in zip(axes, replicates.items(), strict=True):
         row[0].set_ylabel(f"learning rate {rate}\nvalidation loss, nats")
         for axis, (name, style) in zip(row, styles(techniques).items(), strict=True):
@@ -133,7 +134,7 @@ def dots(axis: Axes, values: NDArray[np.float64], place: float, style: dict[str,
 def mean_with_interval(axis: Axes, mean: float, interval: list[float], place: float, style: dict[str, Any]) -> None:
     axis.plot(interval, [place] * 2, color=style["color"], linewidth=4, solid_capstyle="butt", alpha=0.8)
     axis.plot(
-        mean, place, style["marker"], color=style["color"], markersize=9, markeredgecolor="white", markeredgewidth=1
+        mean, place, style["marker"], color=style["color"], markersize=7, markeredgecolor="white", markeredgewidth=1
     )
 
 

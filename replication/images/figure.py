@@ -65,7 +65,9 @@ def _missed(
     figure: FigureBase, pairs: list[tuple[tuple[Split, int], tuple[Split, int]]], class_names: tuple[str, ...]
 ) -> None:
     """Draw pairs of images, one above the other, each with its label."""
-    figure.suptitle("test images that every network misclassifies, above the training image nearest to each")
+    figure.suptitle(
+        "top: test images that every network misclassifies; bottom: the nearest training image; with labels"
+    )
     axes = figure.subplots(2, SHOWN, squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])

@@ -20,8 +20,11 @@ def accuracy(search: Techniques, final: Techniques) -> Figure:
     """Return the accuracy of every run as a dot, with the mean of each recipe: on validation images in the search, on
     test images for the chosen recipes."""
     figure = Figure(figsize=(WIDTH, 1.4 + 0.36 * (len(search) + len(final))), layout="constrained")
-    panels = figure.subplots(2, 1, height_ratios=[len(search) + 0.5, len(final) + 0.5])
-    contents = (("search", search, "validation"), ("the chosen recipes, other seeds", final, "test"))
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=[len(search) + 0.5, len(final) + 0.5])
+    contents = (
+        ("search, on validation images; bar: mean, blue: chosen", search, "validation"),
+        ("chosen recipes with other seeds, on test images", final, "test"),
+    )
     for axis, (title, runs, images) in zip(panels, contents, strict=True):
         for place, (name, ours) in enumerate(runs.items()):
             colour = COLOURS[1] if name in final else COLOURS[0]
@@ -35,6 +38,7 @@ def accuracy(search: Techniques, final: Techniques) -> Figure:
         axis.set_ylim(len(runs) - 0.5, -0.7)
         axis.set_title(title, loc="left")
         axis.set_xlabel(f"{images} accuracy, %")
+        axis.tick_params(labelbottom=True)
         axis.grid(axis="x", alpha=0.3)
     return figure
 
