@@ -141,7 +141,7 @@ def install(name: str, index: str | None = None, quietly: bool = False) -> str:
 
 
 def wants_cpu_build() -> bool:
-    """Return whether PyTorch shall come without CUDA: on Linux without an NVIDIA driver, or as TORCH demands."""
+    """Return whether to install PyTorch without CUDA: on Linux without an NVIDIA driver, or as TORCH demands."""
     choice = os.environ.get("TORCH", "")
     if choice not in ("", "cpu", "cuda"):
         sys.exit(f"TORCH is '{choice}', but must be cpu or cuda.")

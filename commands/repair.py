@@ -6,7 +6,7 @@ longer exists, run it by hand. A kill or a power failure can leave
 - a dvc.lock, which DVC writes in place, emptied or cut off: the last good one is restored;
 - an entry of DVC's run cache cut off: it is deleted, as DVC itself does if the entry is not valid YAML;
 - an object of DVC's cache with another content than its name, which is its md5: it is deleted, since DVC restores
-  files from it without a look;
+  files from it without checking them;
 - an entry in .dvc/tmp/rwlock whose process id now belongs to another process, for which DVC would wait for ever, or
   that file emptied: it is removed.
 """

@@ -39,7 +39,7 @@ def recompute(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def differences(path: Path, expected: dict[str, Any]) -> str:
-    """Return the names of the values in which a replicate's file differs from what was computed anew, with the first
+    """Return the names of the values in which a replicate's file differs from what was computed again, with the first
     epoch that does, or what is wrong with the file."""
     try:
         found = read_result(path)
@@ -58,7 +58,7 @@ def main(count: int) -> None:
     for run in chosen:
         if not run.path.exists():
             raise UserError(f"{run.path} is missing. Run `make replicate` to compute it.")
-    print(f"Computing {len(chosen)} of {len(runs)} replicates anew.", flush=True)
+    print(f"Computing {len(chosen)} of {len(runs)} replicates again.", flush=True)
     # Once, since the replicates, which run side by side, would all download missing files.
     raw_files(RAW, load_params().data.sha256.model_dump(by_alias=True))
     different = 0

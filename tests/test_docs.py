@@ -27,6 +27,7 @@ RUN_ELSEWHERE = {
     "python -m commands.verify dropout": "tests/commands/test_verify.py",
     "python -m commands.verify --replicates 1": "tests/replication/test_audit.py",
     "make test": ".ci/run",
+    "make tune": "tests/replication/test_tuning.py",
     "python -m replication.worker replicate@dropout-3 control@baseline-0": "tests/replication/test_worker.py",
     "python -m replication.worker --shard 2/16": "tests/replication/test_worker.py",
     "dvc repro --pull": "tests/replication/test_worker.py",

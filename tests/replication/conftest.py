@@ -34,7 +34,8 @@ def tuned_project(replicated_project: Project, tmp_path_factory: pytest.TempPath
 
     def compute(root: Path) -> None:
         project = replicated_project.copy(root)
-        project.run("python", "-m", "replication.tuning.run")
+        project.call_environment_ready()
+        project.run("make", "tune")
         project.commit("tuned techniques")
 
     return computed_once("tuned", compute, tmp_path_factory)

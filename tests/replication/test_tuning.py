@@ -1,4 +1,4 @@
-"""The tuned techniques: their plan, and their runs on the small data set through the real commands."""
+"""The tuned techniques: their plan, and their runs on the small data set through `make tune`."""
 
 import json
 import re
