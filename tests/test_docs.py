@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lenet5 import load_params
@@ -194,6 +195,25 @@ def test_the_readmes_answers_are_those_of_the_analysis() -> None:
     p_values = {f"{summary[name]['mcnemar_p_holm']:.3f}" for name in ("dropout", "weight_decay")}
     assert f"Holm-corrected p = {p_values.pop()} for both" in readme and not p_values
     assert f"{metrics('benchmark')['seconds']['study'] / 60:.1f} minutes on two cores" in readme
+
+
+def test_what_seed_0_decides_is_that_of_the_analysis() -> None:
+    without = metrics("replication")["verdicts_without_seed_0"]
+    found = {(name, rate) for rate, of_rate in without.items() for name in of_rate if of_rate[name] == "open"}
+    assert found == {("dropout", "0.001"), ("dropout", "0.01"), ("weight_decay", "0.001")}
+    assert "dropout at both rates and weight decay at 0.001 are open" in words("README.md")
+    assert "dropout is open at both rates and weight decay at 0.001" in words("docs/results.md")
+
+
+def test_the_share_of_errors_with_shirts_is_that_of_the_results() -> None:
+    pairs = {frozenset(("Shirt", other)) for other in ("T-shirt/top", "Pullover", "Coat")}
+    shares = []
+    for path in sorted((ROOT / "metrics/confusion").glob("*.csv")):
+        errors = pd.read_csv(path).query("actual != predicted")
+        similar = [frozenset(pair) in pairs for pair in zip(errors["actual"], errors["predicted"], strict=True)]
+        shares.append(100 * errors["count"][similar].sum() / errors["count"].sum())
+    text = f"{min(shares):.0f} to {max(shares):.0f} %, confuse shirts with T-shirts, pullovers or coats"
+    assert text in words("docs/results.md")
 
 
 def test_the_power_in_the_plan_is_that_of_the_analysis() -> None:

@@ -140,16 +140,23 @@ def search(plan: Tuning, setting: str, rate: float) -> Planned:
 
 def refine(plan: Tuning, technique: str) -> Planned:
     """Return the file of the stage `refine` for a technique. Raises UserError if metrics/tuning/candidates.json is
-    missing or invalid."""
-    cells = read_cells(CANDIDATES)[technique]
+    missing or invalid, or lacks the technique."""
+    cells = _cells_of(technique, CANDIDATES)
     return Planned("refine", (technique,), [(cell, seed) for cell in cells for seed in plan.refine.seeds])
 
 
 def final(plan: Tuning, technique: str) -> Planned:
     """Return the file of the stage `final` for a technique. Raises UserError if metrics/tuning/choice.json is missing
-    or invalid."""
-    cells = read_cells(CHOICE)[technique]
+    or invalid, or lacks the technique."""
+    cells = _cells_of(technique, CHOICE)
     return Planned("final", (technique,), [(cell, seed) for cell in cells for seed in plan.final.seeds])
+
+
+def _cells_of(technique: str, path: Path) -> list[Cell]:
+    cells = read_cells(path)
+    if technique not in cells:
+        raise UserError(f"{path} has no cells of {technique}. Run `make tune`, which chooses them.")
+    return cells[technique]
 
 
 def read_cells(path: Path) -> dict[str, list[Cell]]:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from lenet5.support.errors import UserError
+from replication.tuning.analysis.comparison import at_edge, compared
+from replication.tuning.choose import ranked
 from replication.tuning.plan import Cell, load_tuning
 from tests.conftest import ROOT
 from tests.project import TUNING, Command, Project, yaml
@@ -178,6 +180,51 @@ def test_an_unknown_name_of_a_tuned_run_is_reported(stage: str, name: str, tuned
     result = tuned_project.run("python", "-m", "replication.tuning.compute", stage, name, *rate, check=False)
     assert result.returncode == 1
     assert re.fullmatch(rf"'{name}' is not in \w+ of \S+; choose from: .*\. Did you mean dropout\w*\?\n", result.stderr)
+
+
+def test_a_technique_without_chosen_cells_is_reported(tuned: Project) -> None:
+    change(tuned, settings=TUNING["settings"] | {"flip": {}}, choices=CHOICES | {"augmentation": ["flip"]})
+    result = tuned.run("python", "-m", "replication.tuning.compute", "refine", "augmentation", check=False)
+    expected = "metrics/tuning/candidates.json has no cells of augmentation. Run `make tune`, which chooses them.\n"
+    assert (result.returncode, result.stderr) == (1, expected)
+
+
+def run_of(cell: Cell, seed: int, loss: float | None) -> dict[str, Any]:
+    content = {"technique": cell.setting, "learning_rate": cell.learning_rate, "schedule": cell.schedule, "seed": seed}
+    return content | ({"failure": "diverged"} if loss is None else {"validation_loss": loss})
+
+
+def test_a_cell_with_a_diverged_run_is_not_chosen() -> None:
+    first, second, third, missing = (Cell("flip", rate, "cosine") for rate in (0.1, 0.2, 0.3, 0.4))
+    runs = [run_of(first, 1, 0.1), run_of(first, 2, None), run_of(second, 1, 0.9), run_of(second, 2, 0.3)]
+    runs += [run_of(third, 1, 0.5), run_of(third, 2, 0.5)]
+    assert ranked([first, second, third, missing], runs) == [third, second]
+
+
+def test_a_best_cell_at_an_end_of_the_grid_is_reported() -> None:
+    plan = load_tuning(ROOT / "replication/tuning/params.yaml").model_copy(update={"learning_rates": [0.01, 0.1, 0.03]})
+    candidates = {
+        "baseline": [Cell("baseline", 0.1, "cosine"), Cell("baseline", 0.03, "cosine")],
+        "dropout": [Cell("dropout_50", 0.03, "cosine")],
+        "label_smoothing": [Cell("smoothing_10", 0.03, "cosine")],
+        "weight_decay": [Cell("coupled_1e-5", 0.01, "constant")],
+        "batch_norm": [],
+    }
+    edges = {name: ends for name, ends in at_edge(plan, candidates).items() if ends}
+    expected = {"baseline": ["learning_rate"], "dropout": ["setting"], "weight_decay": ["learning_rate", "setting"]}
+    assert edges == expected
+
+
+def test_a_technique_that_diverged_counts_in_the_correction() -> None:
+    content = json.loads((ROOT / "metrics/recipes/final/plain-50.json").read_text())
+    runs = {name: [content | {"seed": seed} for seed in range(4)] for name in ("baseline", "dropout")}
+    runs["flip"] = [{"seed": seed, "failure": "diverged"} for seed in range(4)]
+    for place, run in enumerate(runs["dropout"]):
+        run["test_accuracy"] += 0.01 + 0.001 * place
+    rows = {row["technique"]: row for row in compared(runs, {name: [] for name in runs}, 0.2)}
+    difference = rows["dropout"]["against_baseline"]
+    assert difference["sign_flip_p_holm"] == pytest.approx(2 * difference["sign_flip_p"])
+    assert (rows["flip"]["failures"], rows["flip"]["against_baseline"]) == (4, None)
 
 
 def test_the_committed_tuning_keeps_to_the_plan() -> None:
