@@ -34,7 +34,7 @@ from voluptuous import Invalid
 
 from lenet5.support.files import write_atomically
 
-LOCK_FILES = (Path("dvc.lock"), Path("replication/dvc.lock"))
+LOCK_FILES = (Path("dvc.lock"), Path("replication/dvc.lock"), Path("replication/tuning/dvc.lock"))
 COPIES = Path(".checkpoints/locks")  # the last good content of each of them
 CACHE = Path(".dvc/cache/files/md5")
 RUN_CACHE = Path(".dvc/cache/runs")

@@ -100,7 +100,6 @@ def digest(*contents: Any) -> str:
 
 def compute_run(
     name: str,
-    technique: str,
     parameters: tuple[TrainSettings, DataSettings],
     sources: Mapping[Path, str],
     locks: ExitStack,
@@ -108,7 +107,7 @@ def compute_run(
     test: bool = True,
     curves: bool = False,
 ) -> tuple[dict[str, Any], Checkpoint]:
-    """Compute a run, or resume it. Return what its file holds, and its checkpoint, to be deleted when that is written.
+    """Compute a run, or resume it. Return its result, and its checkpoint, to be deleted when the result is written.
 
     Until `locks` closes, no other process computes a run of this `name`. `sources` has the digests of the source files.
     Without `test`, the validation images take the place of the test images, and the result holds nothing of these. It
@@ -130,7 +129,7 @@ def compute_run(
     reporter.close(
         "diverged" if "failure" in metrics else f"{images} accuracy {100 * metrics[f'{images}_accuracy']:.2f} %"
     )
-    return {"technique": technique, "seed": settings.seed, "learning_rate": settings.learning_rate} | kept, checkpoint
+    return kept, checkpoint
 
 
 def compute(
@@ -144,13 +143,13 @@ def compute(
     """Compute the run whose result is the file `path`, or resume it. `parameters` reads its settings."""
     set_up_torch()
     inputs = Inputs(parameters)
+    settings, _data_settings = inputs.parameters
+    identification = {"technique": technique, "seed": settings.seed, "learning_rate": settings.learning_rate}
     name = "-".join(path.with_suffix("").parts[2:])
     with ExitStack() as locks:
-        result, checkpoint = compute_run(
-            name, technique, inputs.parameters, inputs.sources, locks, test=test, curves=curves
-        )
+        result, checkpoint = compute_run(name, inputs.parameters, inputs.sources, locks, test=test, curves=curves)
         inputs.require_unchanged()
-        write_json(path, result)
+        write_json(path, identification | result)
         checkpoint.delete()
 
 

@@ -68,8 +68,9 @@ def compute(name: str, folder: Path, bar: "tqdm[Any]") -> str:
         dvc("repro", "--single-item", name, folder=folder, show=show)
     except UserError as error:
         raise UserError("\n".join([*printed[-10:], str(error)])) from None
+    bar.update(1 - done)  # a run can diverge before its last epoch, and a result can come from the cache
     results = [match[1] for line in printed if (match := RESULT.fullmatch(line))]
-    return f"{name}: {results[-1] if results else 'from the cache'}"
+    return f"{name}: {results[-1] if results else 'from the cache' if runs else 'no runs'}"
 
 
 def compute_all(names: list[str], folder: Path, count: int) -> list[str]:
@@ -90,15 +91,18 @@ def compute_all(names: list[str], folder: Path, count: int) -> list[str]:
     return errors
 
 
-def run(folder: Path, deciding: str, stages: tuple[str, ...], count: int) -> None:
-    """Compute those of the stages that are not up to date, `count` side by side. Raises UserError if one fails."""
+def run(folder: Path, deciding: str, stages: tuple[str, ...], count: int, what: str = "replicates") -> None:
+    """Compute those of the stages that are not up to date, `count` side by side. Raises UserError if one fails.
+
+    deciding: as for `outdated`. what: the name of what the stages compute, in messages.
+    """
     names = outdated(folder, deciding, stages)
-    print(f"{len(names)} replicates to compute, {count} at a time.", flush=True)
+    print(f"{len(names)} {what} to compute, {count} at a time.", flush=True)
     if names:
         output("repro", "prepare", folder=Path())  # once, since the replicates would all download missing files
     if errors := compute_all(names, folder, count):
         raise UserError(
-            f"{len(errors)} of {len(names)} replicates failed; see the messages above. "
+            f"{len(errors)} of {len(names)} {what} failed; see the messages above. "
             "Fix the cause and run the same command to resume."
         )
 

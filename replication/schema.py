@@ -2,8 +2,8 @@
 
 As commands/schema.py. Only the checker reports a technique or recipe that is not defined, a value that is listed twice,
 a learning rate without a decimal point, a plan without the baseline, a control with the same learning rate, fresh seeds
-that are not new or more than planned, longer runs of other cells, final seeds that the search uses, and settings that
-are not in exactly one list of `choices`.
+that are not new or more than planned, longer runs of other cells, final seeds that the search uses, and of a tuning
+plan, names under `choices` that are not valid, and settings that are not in exactly one of its lists.
 """
 
 from lenet5.support.process import set_up, take_no_arguments

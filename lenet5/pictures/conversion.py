@@ -68,9 +68,10 @@ def resize(grey: Image.Image) -> NDArray[np.float64]:
 
 def from_background(pixels: NDArray[np.float64], grey: float) -> NDArray[np.float64]:
     """Return the distance of each pixel from the background, whose grey value is given: 0 is the background, 255 is
-    black if most pixels that differ from it are darker, and white if they are lighter."""
+    black if the pixels that differ from it are darker on average, and white if they are lighter."""
     differing = pixels[abs(pixels - grey) > CLOSE]
-    darker = np.median(differing) < grey if differing.size else grey > 127
+    # The mean, since the part of a background that is not lit evenly can have more pixels than the object.
+    darker = np.mean(differing) < grey if differing.size else grey > 127
     distance = (grey - pixels) / grey if darker else (pixels - grey) / (255 - grey)
     return np.asarray(255 * distance.clip(0, 1))
 

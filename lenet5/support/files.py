@@ -21,8 +21,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `.<name>.<machine>-<process>.partial` next to `path`, then rename it: a reader sees either the
     old file or the new one, even after a kill or a power failure. Two processes can write the same file at once.
 
-    What a kill leaves behind is deleted by the next write in the folder. Until then git and DVC ignore it (.gitignore,
-    .dvcignore), so that it does not change the hash of a folder that DVC tracks.
+    What a kill leaves behind is deleted by the next write of this machine in the folder. Until then git and DVC ignore
+    it (.gitignore, .dvcignore), so that it does not change the hash of a folder that DVC tracks.
 
     Raises UserError if the file cannot be written (disk full, read-only folder).
     """
@@ -52,8 +52,8 @@ def delete_left_behind(folder: Path) -> None:
 
 
 def ending(process: int | str) -> str:
-    """Return how the name of a partial file ends."""
-    return f"{platform.node()}-{process}.partial"
+    """Return how the name of a partial file ends, after a dot."""
+    return f"{platform.node().replace('.', '_')}-{process}.partial"
 
 
 def is_running(process: int) -> bool:

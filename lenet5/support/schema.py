@@ -80,8 +80,8 @@ WORDS = {
 
 def _message(model: type[Section], prefix: tuple[str, ...], details: ErrorDetails) -> str:
     place = (*prefix, *details["loc"])
-    if details["type"] == "invalid_key" or place[-1] == "[key]":
-        parent = ".".join(map(_key, place[: -2 if place[-1] == "[key]" else -1])) or "it"
+    if details["type"] == "invalid_key" or (place[-1:] == ("[key]",) and details["type"] == "string_type"):
+        parent = ".".join(map(_key, place[: -2 if place[-1] == "[key]" else -1])) or "the file"
         return f"{parent} has the key {shown(details['input'])}, but a key must be text."
     location = ".".join(map(_key, place))
     if details["type"] == "extra_forbidden":
@@ -91,7 +91,7 @@ def _message(model: type[Section], prefix: tuple[str, ...], details: ErrorDetail
     if details["type"] == "missing":
         return f"{location} is missing; add it."
     if details["type"] == "value_error":
-        return f"{location}: {details['ctx']['error']}."
+        return f"{location}: {details['ctx']['error']}.".removeprefix(": ")
     allowed = details["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     return f"{location} is {shown(details['input'])}, but must be {WORDS.get(details['type'], allowed)}."
 

@@ -12,10 +12,10 @@ from lenet5.support.process import Inputs, set_up
 set_up()
 
 import argparse
-import json
 from collections.abc import Iterable
 
 from lenet5.support.files import write_json
+from replication.analysis.results import read_json
 from replication.tuning.files import Runs, mean_loss, read_all
 from replication.tuning.plan import (
     CANDIDATES,
@@ -47,8 +47,10 @@ def candidates(plan: Tuning) -> dict[str, list[Cell]]:
 
 
 def choice(plan: Tuning) -> dict[str, list[Cell]]:
-    """Return the best of the candidates of each technique over the seeds of the stages `search` and `refine`, a list of
-    one, or of none if all diverged or nothing is computed."""
+    """Return the best of the candidates of each technique over the seeds of the stages `search` and `refine`: a list of
+    one, or of none if all diverged or `refine` has no seeds yet."""
+    if not plan.refine.seeds:
+        return {technique: [] for technique in plan.choices}
     runs = tried(plan) + read_all([refine(plan, technique) for technique in plan.choices])
     return {technique: ranked(cells, runs)[:1] for technique, cells in read_cells(CANDIDATES).items()}
 
@@ -62,15 +64,15 @@ def main(part: str) -> None:
     folders = [TUNING / stage for stage in (("search",) if part == "candidates" else ("search", "refine"))]
     inputs = Inputs(load_tuning, FINGERPRINT, *folders)
     chosen = candidates(inputs.parameters) if part == "candidates" else choice(inputs.parameters)
-    fingerprints = json.loads(FINGERPRINT.read_bytes())
+    fingerprints = read_json(FINGERPRINT)
     content = {
-        technique: [cell._asdict() | {"fingerprint": fingerprints[cell.setting]} for cell in cells]
+        technique: [cell._asdict() | {"fingerprint": fingerprints.get(cell.setting)} for cell in cells]
         for technique, cells in chosen.items()
     }
     inputs.require_unchanged()
     write_json(CANDIDATES if part == "candidates" else CHOICE, content)
     for technique, cells in chosen.items():
-        print(f"{technique}: {'; '.join(' '.join(map(str, cell)) for cell in cells) or 'nothing computed'}")
+        print(f"{technique}: {'; '.join(' '.join(map(str, cell)) for cell in cells) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -29,28 +29,32 @@ def run_settings(params: Params, plan: Tuning, cell: Cell, seed: int) -> tuple[T
     return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
 
 
-def planned(stage: str, name: str, rate: float | None) -> Planned:
+def planned(plan: Tuning, stage: str, name: str, rate: float | None) -> Planned:
     """Return the file of a stage. Raises UserError for a setting, technique or learning rate that the plan lacks."""
-    plan = load_tuning()
     if rate is None:
         require_known(name, plan.choices, "choices")
         return refine(plan, name) if stage == "refine" else final(plan, name)
     require_known(name, plan.settings, "settings")
+    require_known(rate, plan.learning_rates, "learning_rates")
     return search(plan, name, rate)
 
 
 def main(stage: str, name: str, rate: float | None) -> None:
+    def parameters() -> tuple[Planned, list[tuple[TrainSettings, DataSettings]]]:
+        params, plan = load_params(), load_tuning()
+        file = planned(plan, stage, name, rate)
+        return file, [run_settings(params, plan, cell, seed) for cell, seed in file.runs]
+
     set_up_torch()
-    inputs = Inputs(lambda: (load_params(), load_tuning(), planned(stage, name, rate)))
-    params, plan, file = inputs.parameters
+    inputs = Inputs(parameters)
+    file, settings = inputs.parameters
     print(f"{len(file.runs)} runs", flush=True)
     contents, checkpoints = [], []
     with ExitStack() as locks:
-        for cell, seed in file.runs:
+        for (cell, seed), of_run in zip(file.runs, settings, strict=True):
             run = "-".join(("tuning", *map(str, cell), str(seed)))
-            parameters = run_settings(params, plan, cell, seed)
-            content, checkpoint = compute_run(run, cell.setting, parameters, inputs.sources, locks, test=file.test)
-            contents.append(content | {"schedule": cell.schedule})
+            result, checkpoint = compute_run(run, of_run, inputs.sources, locks, test=file.test)
+            contents.append(cell._asdict() | {"seed": seed} | result)
             checkpoints.append(checkpoint)
         inputs.require_unchanged()
         write_json(file.path, contents)

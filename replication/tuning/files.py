@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from pydantic import Field
+
 from lenet5.support.errors import UserError
 from replication.analysis.results import Failure, Metrics, Trained, checked_run, read_json
 from replication.tuning.plan import Cell, Planned, Schedule
@@ -13,18 +15,21 @@ Runs = list[dict[str, Any]]
 class Tried(Trained):
     """A run of the stages `search` and `refine`, whose files hold nothing of test images."""
 
+    technique: str = Field(alias="setting")
     schedule: Schedule
 
 
 class Tested(Metrics):
     """A run of the stage `final`."""
 
+    technique: str = Field(alias="setting")
     schedule: Schedule
 
 
 class Failed(Failure):
     """A run that diverged."""
 
+    technique: str = Field(alias="setting")
     schedule: Schedule
 
 
@@ -55,7 +60,7 @@ def read_all(files: list[Planned]) -> Runs:
 
 
 def cell_of(run: dict[str, Any]) -> Cell:
-    return Cell(run["technique"], run["learning_rate"], run["schedule"])
+    return Cell(*(run[field] for field in Cell._fields))
 
 
 def mean_loss(cell: Cell, runs: Runs) -> float | None:

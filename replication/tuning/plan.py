@@ -4,14 +4,14 @@ A cell is a setting with a learning rate and a schedule. The stage `search` runs
 technique with more seeds, and `final` the best of these with other seeds, evaluated on the test images.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from lenet5.support.errors import UserError
-from lenet5.support.params import BASELINE, Seed, load_params, technique_mistakes
+from lenet5.support.params import BASELINE, TECHNIQUE_NAME, Seed, load_params, technique_mistakes
 from lenet5.support.paths import METRICS
 from lenet5.support.schema import Section, did_you_mean, read_yaml, shown, validated
 from replication.analysis.plan import LearningRate
@@ -38,7 +38,7 @@ class Search(Section):
 
 
 class Refine(Section):
-    """How many cells of each technique get more seeds, and which. Without seeds, nothing is computed yet."""
+    """How many cells of each technique get more seeds, and which. Without seeds, nothing is chosen yet."""
 
     cells: Annotated[int, Field(ge=1)]
     seeds: list[Seed]
@@ -69,11 +69,12 @@ class Tuning(Section):
         ]
 
 
-def require_known(name: str, known: Iterable[str], key: str) -> None:
-    """Raise UserError for a name on the command line that the plan does not have under `key`."""
-    if name not in known:
-        choices = ", ".join(known)
-        raise UserError(f"{shown(name)} is not in {key} of {PLAN}; choose from: {choices}.{did_you_mean(name, known)}")
+def require_known(value: str | float, known: Collection[str | float], key: str) -> None:
+    """Raise UserError for a value on the command line that the plan does not have under `key`."""
+    if value not in known:
+        names = [str(each) for each in known]
+        nearest = did_you_mean(value, names)
+        raise UserError(f"{shown(value)} is not in {key} of {PLAN}; choose from: {', '.join(names)}.{nearest}")
 
 
 def load_tuning(path: Path = PLAN) -> Tuning:
@@ -87,17 +88,29 @@ def load_tuning(path: Path = PLAN) -> Tuning:
 
 
 def _mistakes_in_choices(plan: Tuning) -> list[str]:
-    mistakes = []
+    mistakes = [
+        f"settings.{name} has {key}, which each of its runs has from the grid; remove it."
+        for name, overrides in plan.settings.items()
+        for key in ("learning_rate", "schedule", "seed")
+        if key in overrides
+    ]
+    mistakes += [
+        f"choices.{shown(name)} is not a valid name; use at most 64 letters a-z, digits, _ and -, and first a letter."
+        for name in plan.choices
+        if not TECHNIQUE_NAME.fullmatch(name)
+    ]
     if BASELINE not in plan.choices:
         mistakes.append(f"choices has no {BASELINE}, with which every technique is compared; add it.")
     chosen = [name for names in plan.choices.values() for name in names]
-    for name in plan.settings.keys() | chosen:
+    for name in sorted(plan.settings.keys() | chosen):
         if name not in plan.settings:
             unknown = f"choices has {shown(name)}, which is not in settings; add it there."
             mistakes.append(unknown + did_you_mean(name, plan.settings))
-        elif (count := chosen.count(name)) != 1:
-            mistakes.append(f"choices has {name} {count} times; it must be there once.")
-    return sorted(mistakes)
+        elif name not in chosen:
+            mistakes.append(f"no list of choices has {name}; add it to one, or remove it from settings.")
+        elif chosen.count(name) > 1:
+            mistakes.append(f"choices has {name} more than once; keep one.")
+    return mistakes
 
 
 def _mistakes_in_lists(plan: Tuning) -> list[str]:
@@ -111,6 +124,8 @@ def _mistakes_in_lists(plan: Tuning) -> list[str]:
         if common := used & set(values):
             mistakes.append(f"{key} has {min(common)}, which an earlier part uses; choose another one.")
         used |= set(values)
+    if plan.final.seeds and not plan.refine.seeds:
+        mistakes.append("final.seeds has seeds, but refine.seeds has none, without which nothing is chosen; add some.")
     return mistakes
 
 

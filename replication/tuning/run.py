@@ -13,19 +13,20 @@ from commands.interruption import end_together
 from commands.pipeline import alone, dvc, jobs
 from lenet5.support.paths import METRICS
 from replication.run import run
-from replication.tuning.plan import load_tuning
+from replication.tuning.plan import TUNING, load_tuning
 
 PIPELINE = Path("replication/tuning")
-# A stage that decides what is up to date, and the stages of which it decides it
+# Pairs of a stage and the stages that depend on what it writes
 PARTS = (("fingerprint", "search"), ("candidates", "refine"), ("choice", "final"))
 
 
 def main() -> None:
     count = jobs()
     load_tuning()  # reports mistakes before anything is computed
+    (TUNING / "search").mkdir(parents=True, exist_ok=True)  # a dependency, even if nothing is planned
     with alone("tune"):
         for deciding, stage in PARTS:
-            run(PIPELINE, deciding, (stage,), count)
+            run(PIPELINE, deciding, (stage,), count, what=f"files of the stage {stage}")
         dvc("repro", folder=PIPELINE)
     print((METRICS / "tuning.md").read_text(), end="")
 

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from commands.repair import LOCK_FILES
+from tests.conftest import ROOT
 from tests.project import Command, Project, yaml
 
 REPAIR = ("python", "-m", "commands.repair")
@@ -33,6 +35,11 @@ def wait_for(text: str, command: Command) -> None:
     while text not in command.printed():
         assert command.running(), command.printed()
         time.sleep(0.05)
+
+
+def test_the_lock_file_of_every_pipeline_is_checked() -> None:
+    pipelines = [ROOT / "dvc.yaml", *ROOT.glob("replication/**/dvc.yaml")]
+    assert {ROOT / path for path in LOCK_FILES} == {path.with_name("dvc.lock") for path in pipelines}
 
 
 def test_a_damaged_lock_file_is_restored_from_the_last_commit(computed: Project) -> None:

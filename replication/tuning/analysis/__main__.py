@@ -30,7 +30,10 @@ def main() -> None:
     cells = searched(plan, runs + refined, candidates, chosen)
     rows = compared(tested, chosen, margin)
     content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": rows}
-    images = {"search": notice("No run of the search is computed."), "accuracy": notice("Nothing is chosen yet.")}
+    images = {
+        "search": notice("No run of the search is computed."),
+        "accuracy": notice("Nothing is tested yet."),
+    }
     with mpl.rc_context(STYLE):
         if cells:
             images["search"] = png(figures.search(cells, plan))

@@ -17,33 +17,41 @@ Cells = dict[str, list[Cell]]
 
 
 def searched(plan: Tuning, runs: Runs, candidates: Cells, chosen: Cells) -> list[Row]:
-    """Return one row for each cell: its mean validation loss in nats over all its seeds in `search` and `refine`, and
-    whether it was a candidate and was chosen. A cell of which a run diverged has no loss."""
+    """Return one row for each cell: its mean validation loss in nats over the seeds of `search`, and over these and
+    those of `refine`, and whether it was a candidate and was chosen. A cell of which a run diverged has no loss.
+
+    runs: of both stages. Only losses of the same seeds are comparable, since a seed also draws the validation images.
+    """
     rows = []
     for technique, settings in plan.choices.items():
         for cell in plan.cells(settings):
             of_cell = [run for run in runs if cell_of(run) == cell]
             row: Row = {"technique": technique, **cell._asdict(), "runs": len(of_cell)}
+            row["search_loss"] = mean_loss(cell, [run for run in of_cell if run["seed"] in plan.search.seeds])
             row["validation_loss"] = mean_loss(cell, of_cell)
+            row["validation_accuracies"] = [run.get("validation_accuracy") for run in of_cell]
             row |= {"candidate": cell in candidates[technique], "chosen": cell in chosen[technique]}
             rows.append(row)
     return rows
 
 
 def at_edge(plan: Tuning, candidates: Cells) -> dict[str, list[str]]:
-    """Return, for each technique, what has its first or last value in the best cell of the search: "learning_rate",
-    "setting" or both. There the plan extends the grid."""
+    """Return, for each technique, in what its best cell of the search is at an end of the grid, where the plan extends
+    it: "learning_rate", the lowest or the highest, or "setting", the strongest."""
     edges: dict[str, list[str]] = {}
     for technique, cells in candidates.items():
         for best in cells[:1]:
-            settings, rates = plan.choices[technique], sorted(plan.learning_rates)
-            edges[technique] = ["learning_rate"] * _is_end(best.learning_rate, rates)
-            edges[technique] += ["setting"] * _is_end(best.setting, settings)
+            rates = plan.learning_rates
+            strengths = {name: _strength(plan.settings[name]) for name in plan.choices[technique]}
+            edges[technique] = ["learning_rate"] * (best.learning_rate in (min(rates), max(rates)))
+            strongest = len(strengths) > 1 and strengths[best.setting] == max(strengths.values()) > 0
+            edges[technique] += ["setting"] * strongest
     return edges
 
 
-def _is_end(value: object, values: list[Any]) -> bool:
-    return len(values) > 1 and value in (values[0], values[-1])
+def _strength(overrides: dict[str, Any]) -> float:
+    """Return the number in a setting, such as a dropout probability, or 0 if it has none."""
+    return next((value for value in overrides.values() if isinstance(value, float)), 0.0)
 
 
 def compared(final: dict[str, Runs], chosen: Cells, margin: float) -> list[Row]:

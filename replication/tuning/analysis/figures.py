@@ -19,13 +19,13 @@ Rows = list[dict[str, Any]]
 
 
 def search(cells: Rows, plan: Tuning) -> Figure:
-    """Return the validation loss of every cell, in nats: a row for each setting, a column for each learning rate, a
-    panel for each schedule. Thin frames are the candidates of a technique, thick ones what was chosen."""
+    """Return the validation loss of every cell in the search, in nats: a row for each setting, a column for each
+    learning rate, a panel for each schedule. Thin frames are the candidates of a technique, thick ones its choice."""
     settings = [name for names in plan.choices.values() for name in names]
     rates = sorted(plan.learning_rates)
     figure = Figure(figsize=(WIDTH, 1.2 + 0.3 * len(settings)), layout="constrained")
     panels = figure.subplots(1, len(plan.schedules), sharey=True, squeeze=False)[0]
-    losses = [row["validation_loss"] for row in cells if row["validation_loss"] is not None]
+    losses = [row["search_loss"] for row in cells if row["search_loss"] is not None]
     # The worst cells, of high learning rates, would leave the others one colour.
     limits = (min(losses), float(np.quantile(losses, 0.8))) if losses else (0.0, 1.0)
     for axis, schedule in zip(panels, plan.schedules, strict=True):
@@ -33,7 +33,7 @@ def search(cells: Rows, plan: Tuning) -> Figure:
         for row in cells:
             if row["schedule"] == schedule:
                 place = settings.index(row["setting"]), rates.index(row["learning_rate"])
-                table[place] = np.nan if row["validation_loss"] is None else row["validation_loss"]
+                table[place] = np.nan if row["search_loss"] is None else row["search_loss"]
                 _cell(axis, place, row, limits)
         axis.imshow(table, cmap="viridis_r", vmin=limits[0], vmax=limits[1], aspect="auto")
         axis.set_xticks(range(len(rates)), [str(rate) for rate in rates])
@@ -44,14 +44,14 @@ def search(cells: Rows, plan: Tuning) -> Figure:
         for end in np.cumsum([len(names) for names in plan.choices.values()])[:-1]:
             axis.axhline(end - 0.5, color="white", linewidth=4)
     panels[0].set_yticks(range(len(settings)), [label(name) for name in settings])
-    figure.suptitle("validation loss, nats; framed: the best of each technique (thin) and what was chosen (thick)")
+    figure.suptitle("validation loss in the search, nats; frames: candidates of a technique (thin), its choice (thick)")
     return figure
 
 
 def _cell(axis: Axes, place: tuple[int, int], row: dict[str, Any], limits: tuple[float, float]) -> None:
     """Write the loss into a cell, and frame a candidate."""
     y, x = place
-    loss = row["validation_loss"]
+    loss = row["search_loss"]
     dark = loss is not None and loss > sum(limits) / 2
     text = "diverged" if loss is None else f"{loss:.3f}"
     axis.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")

@@ -7,11 +7,13 @@ from lenet5.report.tables import estimate_text, markdown, p_value_text
 Row = dict[str, Any]
 HEADER = ["technique", "setting", "rate", "schedule", "seeds", "test accuracy % (95 %)", "vs. tuned baseline (95 %)"]
 HEADER += ["p (Holm)", "verdict", "test loss", "kept epoch"]
-SEARCH = ["technique", "setting", "rate", "schedule", "runs", "validation loss", "chosen"]
+SEARCH = ["technique", "setting", "rate", "schedule", "loss in the search", "runs", "loss over all runs", "chosen"]
 
 
 def full(rows: list[Row]) -> str:
-    """Return the Markdown table of what was chosen for each technique, on test images."""
+    """Return the Markdown table of what was chosen for each technique, on test images, or a sentence if nothing is."""
+    if not any(row["cell"] for row in rows):
+        return "Nothing is chosen yet.\n"
     return markdown(HEADER, [_cells(row) for row in rows])
 
 
@@ -31,10 +33,13 @@ def _cells(row: Row) -> list[str]:
 
 
 def search(rows: list[Row]) -> str:
-    """Return the Markdown table of the candidates, which were compared on validation images."""
-    return markdown(SEARCH, [_search_cells(row) for row in rows if row["candidate"]])
+    """Return the Markdown table of the candidates, which were compared by their validation losses, or a sentence if
+    there are none."""
+    candidates = [row for row in rows if row["candidate"]]
+    return markdown(SEARCH, [_search_cells(row) for row in candidates]) if candidates else "No run is computed yet.\n"
 
 
 def _search_cells(row: Row) -> list[str]:
-    line = [str(row[name]) for name in ("technique", "setting", "learning_rate", "schedule", "runs")]
-    return [*line, f"{row['validation_loss']:.4f}", "yes" if row["chosen"] else ""]
+    line = [str(row[name]) for name in ("technique", "setting", "learning_rate", "schedule")]
+    losses = ["diverged" if row[name] is None else f"{row[name]:.4f}" for name in ("search_loss", "validation_loss")]
+    return [*line, losses[0], str(row["runs"]), losses[1], "yes" if row["chosen"] else ""]

@@ -55,6 +55,15 @@ def test_an_object_may_be_lighter_or_darker_than_mid_grey(background: int) -> No
         assert image.max() == 255 and warning(image) is None
 
 
+@pytest.mark.parametrize("drop", [15, 25, 40])
+def test_dark_corners_of_the_background_do_not_matter(drop: int) -> None:
+    distance = np.hypot(*np.mgrid[-1:1:280j, -1:1:280j])[..., None].repeat(3, axis=2)
+    pixels = (210 - drop * (distance / distance.max()) ** 2).astype(np.uint8)
+    pixels[50:230, 100:180] = 50
+    image = convert(Image.fromarray(pixels))
+    assert image[14, 14] > 150 and np.median(image[:, 0]) < 60
+
+
 def test_the_noise_of_a_camera_does_not_matter() -> None:
     picture = photograph(90, 50, 10, 30)
     large = np.array(picture.resize((960, 1440))) + np.random.default_rng(0).normal(0, 12, (1440, 960, 3))

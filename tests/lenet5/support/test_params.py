@@ -147,6 +147,7 @@ def test_a_name_that_breaks_paths_stages_or_shells_is_rejected(name: str) -> Non
             "techniques.batch_norm: batch_norm needs a batch_size of at least 2, since a single image has no variance.",
         ),
         ("  baseline: {}", "  baseline:", "techniques.baseline is null, but must be a mapping, {} if empty."),
+        ("\ntrain:", "\n7: {}\ntrain:", "the file has the key 7, but a key must be text."),
         ("  baseline: {}", "  baseline: {}\n  7: {}", "techniques has the key 7, but a key must be text."),
         ("  baseline: {}", "  baseline: {}\n  null: {}", "techniques has the key null, but a key must be text."),
         (

@@ -1,0 +1,120 @@
+"""The plan of the tuned techniques, and what is chosen by it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lenet5.support.errors import UserError
+from replication.tuning.analysis import figures, tables
+from replication.tuning.analysis.comparison import at_edge, compared, searched
+from replication.tuning.choose import ranked
+from replication.tuning.plan import Cell, load_tuning
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dropout: 0.3", "dropuot: 0.3", "settings.dropout_30.dropuot is an unknown key"),
+        ("  baseline: [baseline]\n", "", "choices has no baseline, with which every technique is compared; add it."),
+        ("[dropout_10", "[dropout_1", "choices has 'dropout_1', which is not in settings; add it there."),
+        ("[dropout_10", "[dropout_20, dropout_10", "choices has dropout_20 more than once; keep one."),
+        ("{dropout: 0.1}", "{dropout: 0.1, schedule: cosine}", "settings.dropout_10 has schedule, which each of its"),
+        ("  dropout: [", "  drop out/..: [", "choices.'drop out/..' is not a valid name"),
+        ("final:\n  seeds: [", "final:\n  seeds: [60", "final.seeds has seeds, but refine.seeds has none"),
+        ("[dropout_10", "[dropout_20", "no list of choices has dropout_10; add it to one, or remove it"),
+        ("schedules: [constant", "schedules: [cosine", "schedules has a value twice; remove one."),
+        ("learning_rates: [", "learning_rates: [1, ", "it needs a decimal point; write 1.0 instead of 1"),
+        ("cells: 3\n  seeds: [", "cells: 3\n  seeds: [43, ", "refine.seeds has 43, which an earlier part uses"),
+        ("\nfinal:", "\nfinals:", "finals is an unknown key"),
+    ],
+)
+def test_a_mistake_in_the_tuning_plan_is_reported(old: str, new: str, message: str, tmp_path: Path) -> None:
+    text = (ROOT / "replication/tuning/params.yaml").read_text()
+    assert old in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as error:
+        load_tuning(path)
+    assert message in str(error.value)
+
+
+def run_of(cell: Cell, seed: int, loss: float | None) -> dict[str, Any]:
+    content = cell._asdict() | {"seed": seed}
+    return content | ({"failure": "diverged"} if loss is None else {"validation_loss": loss})
+
+
+def test_a_cell_with_a_diverged_run_is_not_chosen() -> None:
+    first, second, third, missing = (Cell("flip", rate, "cosine") for rate in (0.1, 0.2, 0.3, 0.4))
+    runs = [run_of(first, 1, 0.1), run_of(first, 2, None), run_of(second, 1, 0.9), run_of(second, 2, 0.3)]
+    runs += [run_of(third, 1, 0.5), run_of(third, 2, 0.5)]
+    assert ranked([first, second, third, missing], runs) == [third, second]
+
+
+def test_a_candidate_that_diverges_later_is_shown_as_such() -> None:
+    plan = load_tuning(ROOT / "replication/tuning/params.yaml").model_copy(update={"learning_rates": [0.01]})
+    cells = [Cell("flip", 0.01, schedule) for schedule in plan.schedules]
+    runs = [run_of(cells[0], 43, 0.1), run_of(cells[0], 44, None), run_of(cells[1], 43, 0.2), run_of(cells[1], 44, 0.3)]
+    candidates = {name: cells if name == "augmentation" else [] for name in plan.choices}
+    chosen = {name: ranked(of, runs)[:1] for name, of in candidates.items()}
+    rows = searched(plan, runs, candidates, chosen)
+    first, second = tables.search(rows).splitlines()[2:]
+    assert [cell.strip() for cell in first.split("|")[5:9]] == ["0.1000", "2", "diverged", ""]
+    assert [cell.strip() for cell in second.split("|")[5:9]] == ["0.2000", "2", "0.2500", "yes"]
+    texts = {text.get_text() for axis in figures.search(rows, plan).axes for text in axis.texts}
+    assert texts == {"0.100", "0.200", "diverged"}  # the losses of the search; the other settings have no run here
+
+
+def test_a_best_cell_at_an_end_of_the_grid_is_reported() -> None:
+    plan = load_tuning(ROOT / "replication/tuning/params.yaml").model_copy(update={"learning_rates": [0.01, 0.1, 0.03]})
+    candidates = {
+        "baseline": [Cell("baseline", 0.1, "cosine"), Cell("baseline", 0.03, "cosine")],
+        "dropout": [Cell("dropout_50", 0.03, "cosine")],
+        "label_smoothing": [Cell("smoothing_10", 0.03, "cosine")],
+        "weight_decay": [Cell("coupled_1e-5", 0.01, "constant")],
+        "augmentation": [Cell("flip_shift_erase", 0.03, "cosine")],
+        "batch_norm": [],
+    }
+    edges = {name: ends for name, ends in at_edge(plan, candidates).items() if ends}
+    expected = {"baseline": ["learning_rate"], "dropout": ["setting"], "weight_decay": ["learning_rate"]}
+    assert edges == expected
+
+
+def test_a_technique_that_diverged_counts_in_the_correction() -> None:
+    content = json.loads((ROOT / "metrics/recipes/final/plain-50.json").read_text())
+    runs = {name: [content | {"seed": seed} for seed in range(4)] for name in ("baseline", "dropout")}
+    runs["flip"] = [{"seed": seed, "failure": "diverged"} for seed in range(4)]
+    for place, run in enumerate(runs["dropout"]):
+        run["test_accuracy"] += 0.01 + 0.001 * place
+    rows = {row["technique"]: row for row in compared(runs, {name: [] for name in runs}, 0.2)}
+    difference = rows["dropout"]["against_baseline"]
+    assert difference["sign_flip_p_holm"] == pytest.approx(2 * difference["sign_flip_p"])
+    assert (rows["flip"]["failures"], rows["flip"]["against_baseline"]) == (4, None)
+
+
+def test_the_committed_tuning_keeps_to_the_plan() -> None:
+    plan = load_tuning(ROOT / "replication/tuning/params.yaml")
+    strengths: dict[str, tuple[str, set[Any], set[Any]]] = {
+        "dropout": ("dropout", {0.1, 0.2, 0.3, 0.4, 0.5}, {0.6}),
+        "weight_decay": ("weight_decay", {1e-5, 1e-4, 1e-3, 1e-2}, {0.1}),
+        "decoupled_decay": ("weight_decay", {1e-3, 1e-2, 0.1, 1.0}, {10.0}),
+        "label_smoothing": ("label_smoothing", {0.05, 0.1, 0.2}, {0.4}),
+        "augmentation": ("augmentation", {"flip", "shift", "flip_shift", "flip_shift_erase"}, set()),
+        "batch_norm": ("batch_norm", {True}, set()),
+    }
+    for technique, (key, values, more) in strengths.items():
+        found = [plan.settings[name][key] for name in plan.choices[technique]]
+        assert values <= set(found) <= values | more and len(set(found)) == len(found)
+    assert plan.choices["baseline"] == ["baseline"] and plan.settings["baseline"] == {}
+    assert all(plan.settings[name]["optimizer"] == "adamw" for name in plan.choices["decoupled_decay"])
+    assert plan.schedules == ["constant", "cosine"]
+    assert set(plan.learning_rates) <= {0.0003, 0.001, 0.003, 0.01, 0.0001, 0.03}
+    assert (plan.search.seeds, plan.refine.cells) == ([43], 3)
+    assert plan.refine.seeds in ([], [44, 45])
+    assert plan.final.seeds in ([], list(range(60, 80)))
+    # Nothing is chosen from a part of the grid, or before it is refined.
+    assert not plan.refine.seeds or {0.0003, 0.001, 0.003, 0.01} <= set(plan.learning_rates)
+    assert not plan.final.seeds or plan.refine.seeds
