@@ -328,7 +328,7 @@ def test_every_stage_reports_a_read_only_folder(project: Project) -> None:
         subprocess.run(["mount", "-o", "remount,ro,bind", project.root], check=True)
         for stage in ("check", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"):
             printed = fails(project, "Cannot write ", *stage.split())
-            assert ": Read-only file system. Free some space or fix the permissions, then run again." in printed
+            assert ": Read-only file system. Fix the permissions, then run again." in printed
 
 
 class Exploit:

@@ -178,7 +178,7 @@ def test_the_analysis_names_invalid_and_missing_replicates(replicated: Project) 
 
 
 @pytest.mark.parametrize(
-    ("program", "argument"), [("run", "2"), ("worker", "replicate@dropout-0"), ("audit", "1"), ("analyse", "")]
+    ("program", "argument"), [("run", ""), ("worker", "replicate@dropout-0"), ("audit", "1"), ("analyse", "")]
 )
 def test_a_mistake_in_the_plan_stops_every_program_at_once(program: str, argument: str, tmp_path: Path) -> None:
     (tmp_path / "replication").mkdir()
