@@ -243,6 +243,16 @@ def idx(array: np.ndarray[Any, Any]) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
+def replace_test_images(project: Project) -> None:
+    """Write other test images and labels to data/raw, and their sha256 to params.yaml."""
+    images, labels = map(idx, small_images(IMAGE_FILES["t10k-images-idx3-ubyte"], seed=99))
+    others = {"t10k-images-idx3-ubyte": images, "t10k-labels-idx1-ubyte": labels}
+    for name, content in others.items():
+        (project.root / "data/raw" / name).write_bytes(content)
+    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in others.items()}
+    project.change_params(lambda params: params["data"]["sha256"].update(sha256))
+
+
 def write_data_set(project: Project, epochs: int = 5) -> None:
     """Write generated files to data/raw, and their sha256 and a small number of epochs to params.yaml."""
     raw = project.root / "data/raw"

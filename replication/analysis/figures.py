@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lenet5.report.figures import STYLE, WIDTH, label, png, styles
 from lenet5.support.params import BASELINE
+from replication.analysis.comparison import common_seeds
 from replication.analysis.plan import Plan
 from replication.analysis.results import Replicates
 
@@ -68,7 +69,7 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
             if not result:
                 continue
             ours, baseline = of_rate[name], of_rate[BASELINE]
-            seeds = [seed for seed in baseline.by_seed if seed in ours.by_seed]
+            seeds = common_seeds(of_rate)[name]
             values = ours.values(_percent, seeds) - baseline.values(_percent, seeds)
             dots(axis, values, place + 0.18, style)
             axis.plot(result["interval_new_images"], [place - 0.12] * 2, color=style["color"], linewidth=1)

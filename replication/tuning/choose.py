@@ -16,19 +16,8 @@ from collections.abc import Iterable
 
 from lenet5.support.files import write_json
 from replication.analysis.results import read_json
-from replication.tuning.files import Runs, mean_loss, read_all
-from replication.tuning.plan import (
-    CANDIDATES,
-    CHOICE,
-    FINGERPRINT,
-    TUNING,
-    Cell,
-    Tuning,
-    load_tuning,
-    read_cells,
-    refine,
-    search,
-)
+from replication.tuning.files import Runs, mean_loss, read_refine, read_search
+from replication.tuning.plan import CANDIDATES, CHOICE, FINGERPRINT, TUNING, Cell, Tuning, load_tuning, read_cells
 
 
 def ranked(cells: Iterable[Cell], runs: Runs) -> list[Cell]:
@@ -39,7 +28,7 @@ def ranked(cells: Iterable[Cell], runs: Runs) -> list[Cell]:
 
 def candidates(plan: Tuning) -> dict[str, list[Cell]]:
     """Return the best cells of each technique in the stage `search`, as many as the plan has."""
-    runs = tried(plan)
+    runs = read_search(plan)
     return {
         technique: ranked(plan.cells(settings), runs)[: plan.refine.cells]
         for technique, settings in plan.choices.items()
@@ -51,13 +40,8 @@ def choice(plan: Tuning) -> dict[str, list[Cell]]:
     one, or of none if all diverged or `refine` has no seeds yet."""
     if not plan.refine.seeds:
         return {technique: [] for technique in plan.choices}
-    runs = tried(plan) + read_all([refine(plan, technique) for technique in plan.choices])
+    runs = read_search(plan) + read_refine(plan)
     return {technique: ranked(cells, runs)[:1] for technique, cells in read_cells(CANDIDATES).items()}
-
-
-def tried(plan: Tuning) -> Runs:
-    """Return all runs of the stage `search`."""
-    return read_all([search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings])
 
 
 def main(part: str) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lenet5.support.errors import UserError
 from replication.analysis.results import Failure, Metrics, Trained, checked_run, read_json
-from replication.tuning.plan import Cell, Planned, Schedule
+from replication.tuning.plan import Cell, Planned, Schedule, Tuning, refine, search
 
 Runs = list[dict[str, Any]]
 
@@ -57,6 +57,16 @@ def read_all(files: list[Planned]) -> Runs:
     if mistakes:
         raise UserError("\n".join([*mistakes, "Run `make tune` to compute it again."]))
     return runs
+
+
+def read_search(plan: Tuning) -> Runs:
+    """Return all runs of the stage `search`. Raises UserError as `read_all`."""
+    return read_all([search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings])
+
+
+def read_refine(plan: Tuning) -> Runs:
+    """Return all runs of the stage `refine`. Raises UserError as `read_all`."""
+    return read_all([refine(plan, technique) for technique in plan.choices])
 
 
 def cell_of(run: dict[str, Any]) -> Cell:

@@ -1,8 +1,15 @@
 """Helpers of the tests that compute replicates."""
 
 import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from lenet5.support.errors import UserError
+from tests.conftest import ROOT
 from tests.project import Project
 
 TECHNIQUES = ("baseline", "dropout")
@@ -12,6 +19,21 @@ NAMES = [f"{rate}/{technique}-{seed}" for rate in (0.001, 0.01) for technique in
 def replicate(project: Project) -> str:
     """Bring the replication up to date, and return what that printed."""
     return project.run("python", "-m", "replication.run").stdout
+
+
+def assert_mistake(
+    load: Callable[[Path], object], plan: str, edit: tuple[str, str], message: str, folder: Path
+) -> None:
+    """Assert that the committed file of a plan, in which the first text of the edit is replaced by the second, is
+    rejected with the message."""
+    old, new = edit
+    text = (ROOT / plan).read_text()
+    assert old in text
+    path = folder / Path(plan).name
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as error:
+        load(path)
+    assert message in str(error.value)
 
 
 def computed(project: Project) -> list[str]:

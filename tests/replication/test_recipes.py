@@ -1,20 +1,17 @@
 """The recipes: their plan, their runs on the small data set, and the analysis."""
 
-import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
 from replication.recipes.plan import FILES, load_recipes, read_recipe
 from tests.conftest import ROOT
-from tests.project import IMAGE_FILES, RECIPES, Project, idx, small_images, yaml
-from tests.replication.replicates import replicate
+from tests.project import RECIPES, Project, replace_test_images, yaml
+from tests.replication.replicates import assert_mistake, replicate
 
 RUNS = {"search/augmented-4", "search/augmented-5", "search/plain-4", "search/plain-5"}
 RUNS |= {"final/augmented-6", "final/augmented-7"}
@@ -49,12 +46,7 @@ def test_the_search_and_the_chosen_recipes_are_computed(replicated_project: Proj
 def test_the_search_does_not_depend_on_the_test_images(replicated: Project) -> None:
     expected = replicated.read("metrics/recipes/search/augmented-4.json")
     assert not [key for key in json.loads(expected) if "test" in key]
-    images, labels = map(idx, small_images(IMAGE_FILES["t10k-images-idx3-ubyte"], seed=99))
-    others = {"t10k-images-idx3-ubyte": images, "t10k-labels-idx1-ubyte": labels}
-    for name, content in others.items():
-        (replicated.root / "data/raw" / name).write_bytes(content)
-    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in others.items()}
-    replicated.change_params(lambda params: params["data"]["sha256"].update(sha256))
+    replace_test_images(replicated)
     replicated.run("python", "-m", "replication.recipe", "search", "augmented", "4")
     assert replicated.read("metrics/recipes/search/augmented-4.json") == expected
     before = replicated.read("metrics/recipes/final/augmented-6.json")
@@ -105,13 +97,7 @@ def test_an_added_recipe_computes_only_its_runs(replicated: Project) -> None:
     ],
 )
 def test_a_mistake_in_the_recipes_is_reported(old: str, new: str, message: str, tmp_path: Path) -> None:
-    text = (ROOT / "replication/recipes.yaml").read_text()
-    assert old in text
-    path = tmp_path / "recipes.yaml"
-    path.write_text(text.replace(old, new, 1))
-    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as error:
-        load_recipes(path)
-    assert message in str(error.value)
+    assert_mistake(load_recipes, "replication/recipes.yaml", (old, new), message, tmp_path)
 
 
 def test_an_unknown_recipe_is_reported(replicated_project: Project) -> None:

@@ -1,6 +1,5 @@
 """The tuned techniques: their plan, and their runs on the small data set through `make tune`."""
 
-import hashlib
 import json
 import re
 import shutil
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from replication.run import compute
 from replication.tuning.plan import Cell
 from replication.tuning.run import PIPELINE
-from tests.project import IMAGE_FILES, TUNING, Command, Project, idx, small_images, yaml
+from tests.project import TUNING, Command, Project, replace_test_images, yaml
 
 CHOICES: dict[str, list[str]] = TUNING["choices"]
 FINAL = "metrics/tuning/final/dropout.json"
@@ -95,12 +94,7 @@ def test_nothing_is_chosen_before_it_is_refined(tuned: Project) -> None:
 def test_the_choice_does_not_depend_on_the_test_images(tuned: Project) -> None:
     path = "metrics/tuning/refine/dropout.json"
     before = tuned.files(path, FINAL)
-    images, labels = map(idx, small_images(IMAGE_FILES["t10k-images-idx3-ubyte"], seed=99))
-    others = {"t10k-images-idx3-ubyte": images, "t10k-labels-idx1-ubyte": labels}
-    for name, data in others.items():
-        (tuned.root / "data/raw" / name).write_bytes(data)
-    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in others.items()}
-    tuned.change_params(lambda params: params["data"]["sha256"].update(sha256))
+    replace_test_images(tuned)
     for stage in ("refine", "final"):
         tuned.run("python", "-m", "replication.tuning.compute", stage, "dropout")
     after = tuned.files(path, FINAL)

@@ -1,18 +1,17 @@
 """The plan of the tuned techniques, and what is chosen by it."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lenet5.support.errors import UserError
 from replication.tuning.analysis import figures, tables
 from replication.tuning.analysis.comparison import at_edge, compared, searched
 from replication.tuning.choose import ranked
 from replication.tuning.plan import Cell, load_tuning
 from tests.conftest import ROOT
+from tests.replication.replicates import assert_mistake
 
 
 @pytest.mark.parametrize(
@@ -33,13 +32,7 @@ from tests.conftest import ROOT
     ],
 )
 def test_a_mistake_in_the_tuning_plan_is_reported(old: str, new: str, message: str, tmp_path: Path) -> None:
-    text = (ROOT / "replication/tuning/params.yaml").read_text()
-    assert old in text
-    path = tmp_path / "params.yaml"
-    path.write_text(text.replace(old, new, 1))
-    with pytest.raises(UserError, match=re.escape(f"{path}: ")) as error:
-        load_tuning(path)
-    assert message in str(error.value)
+    assert_mistake(load_tuning, "replication/tuning/params.yaml", (old, new), message, tmp_path)
 
 
 def run_of(cell: Cell, seed: int, loss: float | None) -> dict[str, Any]:

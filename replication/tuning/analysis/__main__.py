@@ -15,8 +15,8 @@ from replication.analysis.figures import notice
 from replication.analysis.plan import load_plan
 from replication.tuning.analysis import figures, tables
 from replication.tuning.analysis.comparison import at_edge, compared, searched
-from replication.tuning.files import read_all
-from replication.tuning.plan import CANDIDATES, CHOICE, TUNING, final, load_tuning, read_cells, refine, search
+from replication.tuning.files import read_all, read_refine, read_search
+from replication.tuning.plan import CANDIDATES, CHOICE, TUNING, final, load_tuning, read_cells
 
 
 def main() -> None:
@@ -24,10 +24,9 @@ def main() -> None:
     inputs = Inputs(lambda: (load_plan(), load_tuning()), CANDIDATES, CHOICE, *folders)
     margin, plan = inputs.parameters[0].equivalence_points, inputs.parameters[1]
     candidates, chosen = read_cells(CANDIDATES), read_cells(CHOICE)
-    runs = read_all([search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings])
-    refined = read_all([refine(plan, technique) for technique in plan.choices])
+    runs = read_search(plan) + read_refine(plan)
     tested = {technique: read_all([final(plan, technique)]) for technique in plan.choices}
-    cells = searched(plan, runs + refined, candidates, chosen)
+    cells = searched(plan, runs, candidates, chosen)
     rows = compared(tested, chosen, margin)
     content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": rows}
     images = {

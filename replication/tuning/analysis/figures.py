@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from lenet5.report.figures import COLOURS, WIDTH, label, styles
 from lenet5.support.params import BASELINE
-from replication.analysis.comparison import OUTCOMES, PRIMARY
+from replication.analysis.comparison import OUTCOMES, PRIMARY, common_seeds
 from replication.analysis.figures import dots, mean_with_interval
 from replication.analysis.results import Replicates
 from replication.tuning.files import Runs
@@ -78,7 +78,7 @@ def accuracy(tested: dict[str, Runs], rows: Rows, margin: float) -> Figure:
             text = (f"{statistics['mean']:.2f}", (statistics["mean"], place - 0.36))
             values_axis.annotate(*text, ha="center", va="center", fontsize=9)
         if result := row["against_baseline"]:
-            seeds = [seed for seed in baseline.by_seed if seed in ours.by_seed]
+            seeds = common_seeds(runs)[row["technique"]]
             dots(differences_axis, ours.values(of, seeds) - baseline.values(of, seeds), place + 0.18, style)
             mean_with_interval(differences_axis, result["difference"], result["interval"], place - 0.12, style)
             text = (f"{result['difference']:+.2f}, {result['verdict']}", (result["difference"], place - 0.36))
