@@ -21,6 +21,7 @@ import numpy as np
 from commands.interruption import end_together
 from commands.page import chart, charts, image, markdown, page
 from commands.repair import check_lock_files
+from commands.report_replication import OVERVIEW, overview, replication_sections
 from commands.scratch import run, temporary_folder
 from lenet5.report.figures import label, styles
 from lenet5.report.reliability import reliability
@@ -30,13 +31,7 @@ from lenet5.support.params import load_params
 from lenet5.support.paths import CONFUSION, EVALUATION, METRICS, PARAMS, PREDICTIONS
 
 REPORT = Path("report.html")
-REPLICATION = METRICS / "replication"  # of `make replicate`
-OVERVIEW = REPLICATION / "overview.md"
-CONFIRMATION = METRICS / "confirmation.md"
-RECIPES = METRICS / "recipes"
-FINAL = METRICS / "recipes.md"
 REPRODUCE = "Run `dvc repro` to compute it."
-REPLICATE = "Run `make replicate` to compute it."
 EXAMPLES = """examples:
   python -m commands.report           the results in this folder
   python -m commands.report HEAD      their curves next to those of the last commit
@@ -98,69 +93,15 @@ def calibration(techniques: list[str]) -> str:
 
 def answer() -> str:
     """Return the overview of the replicates, if there are any, and the table of the study."""
-    parts = []
-    if OVERVIEW.exists():
-        differences = "Differences from the baseline for each technique and learning rate, with their intervals."
-        parts += [
-            "<h3>Over seeds</h3>",
-            "<p>Test accuracy of the baseline, and differences from it in points with 95 % intervals.</p>",
-            markdown(OVERVIEW, REPLICATE),
-            image(REPLICATION / "differences.png", differences, REPLICATE),
-        ]
     accuracy = "Test accuracy of each technique with its 95 % interval, as in the table."
     return "\n".join(
         [
-            *parts,
+            *([overview()] if OVERVIEW.exists() else []),
             "<h3>One run per technique</h3>",
             "<p>The kept model is that of the epoch with the lowest validation loss. The intervals cover other test "
             "images, not other seeds. p is from McNemar’s exact test against the baseline, with Holm’s correction.</p>",
             markdown(METRICS / "summary.md", REPRODUCE),
             image(METRICS / "test_accuracy.png", accuracy, REPRODUCE),
-        ]
-    )
-
-
-def replicates() -> str:
-    accuracy = "Test accuracy of every replicate, and the mean with its 95 % interval, as in the table."
-    curves = "Validation loss of each technique over the epochs: the median over the seeds, and a band to the extremes."
-    images = "Accuracy by distance from the training images, differences by class, images that every network misses."
-    return "\n".join(
-        [
-            "<p>Each row summarises runs with different seeds, from the same images. “New test images” covers other "
-            "test images as well, “new training set” other training images; “better run” is the probability that a "
-            "run of the technique beats one of the baseline.</p>",
-            markdown(METRICS / "replication.md", REPLICATE),
-            image(REPLICATION / "accuracy.png", accuracy, REPLICATE),
-            image(REPLICATION / "curves.png", curves, REPLICATE),
-            image(REPLICATION / "images.png", images, REPLICATE),
-        ]
-    )
-
-
-def confirmation() -> str:
-    parts = [
-        "<p>Fresh seeds repeat the comparison by a plan that was fixed before they were computed; a verdict of the ten "
-        "seeds is confirmed if the fresh ones give the same. The plan also asks whether another rule for which epoch "
-        "to keep would change the accuracies.</p>",
-        markdown(CONFIRMATION, REPLICATE),
-    ]
-    if "<table>" in parts[-1]:  # until all seeds are computed, file and figure only state how many are
-        differences = "Differences from the baseline over the fresh seeds and over the ten seeds, with their intervals."
-        parts.append(image(CONFIRMATION.with_suffix(".png"), differences, REPLICATE))
-    return "\n".join(parts)
-
-
-def recipes() -> str:
-    accuracy = "Validation accuracy of the runs of the search, and test accuracy of the chosen recipes."
-    augmentation = "What each value of the setting augmentation makes of training images."
-    return "\n".join(
-        [
-            "<p>Recipes of several settings, compared on the validation images; the chosen ones, computed with other "
-            "seeds, on the test images.</p>",
-            markdown(FINAL, REPLICATE),
-            markdown(RECIPES / "search.md", REPLICATE),
-            image(RECIPES / "accuracy.png", accuracy, REPLICATE),
-            image(RECIPES / "augmentation.png", augmentation, REPLICATE),
         ]
     )
 
@@ -206,12 +147,7 @@ def sections(techniques: list[str], revisions: list[str]) -> dict[str, str]:
     found = {"Answer": answer(), "Curves": "", "Confusion": "", "Calibration": calibration(techniques)}
     gallery = "The most confidently misclassified test images of each technique, with predicted and actual class."
     found["Mistakes"] = image(METRICS / "gallery.png", gallery, REPRODUCE)
-    if OVERVIEW.exists():
-        found["Replicates"] = replicates()
-    if CONFIRMATION.exists():
-        found["Confirmation"] = confirmation()
-    if FINAL.exists():
-        found["Recipes"] = recipes()
+    found |= replication_sections()
     drawn: dict[bool, list[str]] = {True: [], False: []}
     for name, plot in plots(revisions).items():
         drawn[Path(name).is_relative_to(CONFUSION)].append(fitted(name, plot, compared=bool(revisions)))

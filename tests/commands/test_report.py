@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.report import confirmation, sections
+from commands.report import sections
+from commands.report_replication import confirmation, replication_sections
 from lenet5 import UserError
 from tests.conftest import ROOT
 from tests.project import Project
@@ -100,3 +101,24 @@ def test_a_confirmation_gets_its_figure_once_it_is_complete(tmp_path: Path, monk
     figure.unlink()
     with pytest.raises(UserError, match=r"metrics/confirmation\.png is missing\. Run `make replicate`"):
         confirmation()
+
+
+def test_tuned_techniques_are_shown_once_they_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("metrics/tuning").mkdir(parents=True)
+    tested = Path("metrics/tuning.md")
+    tested.write_text("Nothing is chosen yet.\n")
+    assert replication_sections() == {}
+
+    tested.write_text("| technique | setting |\n|:--|:--|\n| dropout | dropout_10 |\n")
+    Path("metrics/tuning/search.md").write_text("| technique | loss |\n|:--|--:|\n| dropout | 0.2 |\n")
+    for name in ("accuracy", "search"):
+        Path(f"metrics/tuning/{name}.png").write_bytes(name.encode())
+    html = replication_sections()["Tuned techniques"]
+    rows = re.findall('<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', html)
+    assert rows == [("dropout", "dropout_10"), ("dropout", "0.2")]
+    for name in ("accuracy", "search"):
+        assert f"base64,{base64.b64encode(name.encode()).decode()}" in html
+    Path("metrics/tuning/search.md").unlink()
+    with pytest.raises(UserError, match=r"metrics/tuning/search\.md is missing\. Run `make tune`"):
+        replication_sections()
