@@ -1,6 +1,6 @@
 """Compare the confirmation with the ten seeds.
 
-metrics/{confirmation,replicates} -> metrics/confirmation.{json,md,png}
+metrics/{confirmation,replicates} -> metrics/confirmation.{json,md,png}, metrics/replication/fresh_seeds.md
 
 Nothing is compared before the last of the planned seeds is computed: docs/analysis-plan.md allows one look.
 """
@@ -13,10 +13,11 @@ from typing import Any
 
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.paths import METRICS
-from replication.analysis.comparison import against_baseline
+from replication.analysis.comparison import against_baseline, preferred_rates
 from replication.analysis.figures import notice
 from replication.analysis.plan import load_plan
 from replication.analysis.results import CONFIRMATION, REPLICATES, Replicates, read_replicates
+from replication.analysis.tables import overview
 from replication.confirmation import figure, tables
 from replication.confirmation.analysis import confirm, longer_training, read_confirmation, rules_of_selection
 
@@ -28,11 +29,12 @@ def main() -> None:
     seeds, planned = plan.confirmation.seeds, plan.confirmation.planned
     content: dict[str, Any] = {"seeds": seeds, "planned": planned}
     text = f"{len(seeds)} of {planned} fresh seeds are computed. Nothing is compared before all of them are.\n"
-    picture = notice(text)
+    short, picture = text, notice(text)
     if len(seeds) == planned:
         margin = plan.equivalence_points
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
         content["results"] = confirm(fresh, ten_seeds, margin)
+        content["preferred_by_validation"] = preferred_rates(fresh)
         content["rules_of_selection"] = rules_of_selection(fresh)
         part = plan.confirmation.longer
         usual = fresh[part.learning_rate][part.technique] if part.seeds else Replicates([])
@@ -42,12 +44,13 @@ def main() -> None:
             tables.rules(content["rules_of_selection"]),
             tables.longer(content["longer_training"]),
         )
-        text = "\n".join(parts)
+        text, short = "\n".join(parts), overview(content["results"])
         picture = figure.draw(content["results"], ten_seeds, plan)
     inputs.require_unchanged()
     write_json(METRICS / "confirmation.json", content)
     write_atomically(METRICS / "confirmation.md", text.encode())
     write_atomically(METRICS / "confirmation.png", picture)
+    write_atomically(METRICS / "replication/fresh_seeds.md", short.encode())
     print(text, end="")
 
 

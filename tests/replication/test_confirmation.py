@@ -129,7 +129,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_complete_confirmation_is_compared(study: Path) -> None:
     main()
     content = json.loads((study / "metrics/confirmation.json").read_text())
-    assert content["seeds"] == SEEDS
+    assert (content["seeds"], content["preferred_by_validation"]) == (SEEDS, {"0.001": 16, "0.01": 0})
     rows = {(row["learning_rate"], row["technique"]): row for row in content["results"]}
     for rate in (0.001, 0.01):
         baseline, batch_norm = (
@@ -163,6 +163,10 @@ def test_a_complete_confirmation_is_compared(study: Path) -> None:
     ]  # fmt: skip
     assert table["baseline", "0.01"][4:] == [""] * 6
     assert is_coloured(study / "metrics/confirmation.png")
+    short = (study / "metrics/replication/fresh_seeds.md").read_text().splitlines()[-1].split("|")
+    of_rates = [rows[rate, "batch_norm"]["against_baseline"]["difference"] for rate in (0.001, 0.01)]
+    assert [cell.split()[0] for cell in short[2:4]] == [f"{difference:+.2f}" for difference in of_rates]
+    assert short[4].strip() == "helps at 0.001 and 0.01"
 
 
 def test_diverged_runs_are_counted_and_what_is_left_compared(study: Path) -> None:
@@ -194,7 +198,8 @@ def test_the_committed_comparison_is_that_of_the_runs(tmp_path: Path, monkeypatc
     main()
     found, committed = (json.loads((root / "metrics/confirmation.json").read_text()) for root in (tmp_path, ROOT))
     assert found == committed
-    assert (tmp_path / "metrics/confirmation.md").read_text() == (ROOT / "metrics/confirmation.md").read_text()
+    for name in ("metrics/confirmation.md", "metrics/replication/fresh_seeds.md"):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text()
 
 
 def test_nothing_is_compared_before_the_last_planned_seed(study: Path) -> None:
@@ -204,7 +209,8 @@ def test_nothing_is_compared_before_the_last_planned_seed(study: Path) -> None:
     main()
     assert json.loads((study / "metrics/confirmation.json").read_text()) == {"seeds": SEEDS, "planned": 9}
     expected = "8 of 9 fresh seeds are computed. Nothing is compared before all of them are.\n"
-    assert (study / "metrics/confirmation.md").read_text() == expected
+    for name in ("confirmation.md", "replication/fresh_seeds.md"):
+        assert (study / "metrics" / name).read_text() == expected
     assert not is_coloured(study / "metrics/confirmation.png")
 
 
