@@ -12,6 +12,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from benchmarks.contenders import EVALUATION, TRAINING
 from benchmarks.kernels import installed_compilers
 from commands.machine import VECTORS
 from lenet5.network.native.build import processor_levels
@@ -22,7 +23,7 @@ BATCH = 64
 BATCHES = (16, 64, 256, 1024)
 OURS = ("native", "torch")  # one thread each, so that every core gets a process
 ALONE = ("native-", "peak", "limit")  # measured on one core only
-MILLION = 1e6
+MILLION, GIGA = 1e6, 1e9
 
 Numbers = dict[str, float]
 Round = dict[str, dict[int, list[Numbers]]]  # by contender and number of cores: one entry per process
@@ -124,20 +125,33 @@ def by_batch_size(shares: dict[str, float], rounds: int) -> dict[str, Numbers]:
     }
 
 
-def by_compiler(compilers: dict[str, list[str]], share: float, rounds: int) -> dict[str, dict[str, Any]]:
-    """Return the seconds of our epoch, and their share of the limit of one core, for each level of vectors that the
-    processor has and for each of these compilers of it."""
+def shares_of_limit(seconds: Numbers, gflops: float) -> Numbers:
+    """Return how long the multiply-adds of training, of evaluation and of an epoch take at this rate, as shares of the
+    seconds of each."""
+    operations = {"train": 2 * TRAINING, "evaluate": 2 * EVALUATION, "epoch": 2 * (TRAINING + EVALUATION)}
+    return {part: round(count / (gflops * GIGA) / seconds[part], 3) for part, count in operations.items()}
+
+
+def by_compiler(kernels: dict[str, Any], share: float, rounds: int) -> dict[str, dict[str, Numbers]]:
+    """Return the seconds of our epoch and their shares of the limit, for each level of vectors and compiler.
+
+    kernels: what `benchmarks.kernels.kernels` returns, with the limits.
+    """
     commands = {name: shlex.join(command) for name, command in installed_compilers().items()}
     levels = {VECTORS[level]: level for level in processor_levels()}
-    result: dict[str, dict[str, Any]] = {}
-    for vectors, names in compilers.items():
+    result: dict[str, dict[str, Numbers]] = {}
+    for vectors, of in kernels.items():
         level = ["--level", levels[vectors]] if vectors in levels else []
-        results: dict[str, list[Numbers]] = {name: [] for name in names}
+        results: dict[str, list[Numbers]] = {name: [] for name in of if name != "limit"}
         for _ in range(rounds):
-            (limit,) = timed("limit", share, str(BATCH), *level)
-            for name in names:
+            for name, times in results.items():
                 (seconds,) = timed("native", share, str(BATCH), *level, CC=commands[name])
-                parts = {part: seconds[part] for part in ("train", "evaluate", "epoch")}
-                results[name].append(parts | {f"limit / {part}": limit[part] / parts[part] for part in parts})
-        result[vectors] = {name: medians(of) for name, of in results.items()}
+                times.append({part: seconds[part] for part in ("train", "evaluate", "epoch")})
+        result[vectors] = {name: with_shares(medians(times), of["limit"]) for name, times in results.items()}
     return result
+
+
+def with_shares(seconds: Numbers, gflops: float) -> Numbers:
+    """Return the seconds, and the shares of them that the multiply-adds take at the limit of one core."""
+    shares = shares_of_limit(seconds, gflops)
+    return seconds | {f"limit / {part}": share for part, share in shares.items()}

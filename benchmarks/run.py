@@ -17,7 +17,6 @@ from benchmarks.measure import (
     BATCH,
     CORES,
     Numbers,
-    Round,
     by_batch_size,
     by_compiler,
     by_cores,
@@ -25,6 +24,7 @@ from benchmarks.measure import (
     factors,
     medians,
     python,
+    shares_of_limit,
     timed,
     usual,
 )
@@ -96,12 +96,6 @@ def standard_loop() -> tuple[str, float]:
     return best, shares[best]
 
 
-def shares_of_limit(rounds: list[Round]) -> Numbers:
-    """Return the time of an epoch's arithmetic at the limit of one core, as a share of ours."""
-    parts = ("train", "evaluate", "epoch")
-    return medians([{part: r["limit"][1][0][part] / r["native"][1][0][part] for part in parts} for r in rounds])
-
-
 def epochs_by_technique() -> dict[str, int]:
     """Return how many epochs each technique of the study is trained."""
     params = load_params()
@@ -149,13 +143,14 @@ def main() -> None:
     augmentation = medians([python("benchmarks.augmentation") for _ in range(ROUNDS)])
     print(f"seconds of augmentation, beside an epoch: {augmentation}", flush=True)
     of_kernels = kernels()
-    compilers = {vectors: [name for name in of if name != "limit"] for vectors, of in of_kernels.items()}
-    seconds_by_compiler = by_compiler(compilers, SHARES["native"], ROUNDS)
+    seconds_by_compiler = by_compiler(of_kernels, SHARES["native"], ROUNDS)
     print(f"seconds per epoch of ours, by vectors and compiler: {seconds_by_compiler}", flush=True)
     per_image = by_batch_size({best: share, **SCALED}, SCALED_ROUNDS)
     print(f"microseconds per image: {per_image}", flush=True)
     study = study_beside(best)
     libraries = {"jax": "jax", "keras": "keras", "tensorflow": "tensorflow-cpu", "tinygrad": "tinygrad"}
+    seconds = {name: medians([usual(name, r[name]) for r in rounds]) for name in rounds[0]}
+    limit = max(of["limit"] for of in of_kernels.values())
     content: dict[str, Any] = {
         "machine": {
             **machine(),
@@ -164,14 +159,14 @@ def main() -> None:
         },
         "rounds": ROUNDS,
         "reference": best,
-        "seconds_per_epoch": {name: medians([usual(name, r[name]) for r in rounds]) for name in rounds[0]},
+        "seconds_per_epoch": seconds,
         "ratios": {
             **{f"{name} / native": ratio(name, "native") for name in peers},
             f"{best} / torch": ratio(best, "torch"),
             "peak / native": ratio("peak", "native"),
             f"study by {best} / study": round(study["standard loop"] / study["study"], 2),
         },
-        "share_of_limit": shares_of_limit(rounds),
+        "share_of_limit": shares_of_limit(seconds["native"], limit),
         "epochs_per_minute": by_cores(rounds),
         "factors_at_equal_cores": factors(rounds),
         "parts_of_an_epoch": parts,
