@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from lenet5.network.model import LeNet5
 from lenet5.network.native.build import build as build_library
@@ -50,8 +49,9 @@ def layer_outputs(model: LeNet5) -> list[int]:
 class NativeNetwork:
     """`network(images, indices)` returns the model's logits for images selected from a data set.
 
-    In training mode the logits can be differentiated with respect to `network.vector`, which holds all parameters of
-    the model in the order of `model.parameters()`: once, and before the next call. In evaluation mode they cannot.
+    In training mode, `backward()` of a loss of these logits computes `network.vector.grad`, where `vector` holds all
+    parameters of the model in the order of `model.parameters()`: once, before the next call, and before the parameters
+    change. In evaluation mode the logits have no gradient.
 
     Raises UserError if the layers of `model` have other sizes than sizes.h.
     """
@@ -107,8 +107,50 @@ class NativeNetwork:
             return self._infer(images, indices)
         if self.norms and len(indices) < 2:
             raise ValueError("batch normalisation needs at least two images in a batch")
-        logits: Tensor = _Training.apply(self.vector, self, images, indices)  # type: ignore[no-untyped-call]
+        return self._train(images, indices)
+
+    def _train(self, images: Tensor, indices: Tensor) -> Tensor:
+        model, batch, batch_norm = self.model, len(indices), bool(self.norms)
+        if batch > self.workspace_images:
+            self.workspace_images = batch
+            self.workspace = torch.empty(library().workspace_size(batch, batch_norm))
+        self.forward_passes += 1
+        logits = torch.empty(batch, model.output.out_features)
+        # Drawn as nn.Dropout draws them, so that both backends drop the same units
+        dropout = model.dropout.p
+        layers = (model.c5, model.f6) if dropout else ()
+        noise = [torch.empty(batch, n.out_features).bernoulli_(1 - dropout).div_(1 - dropout) for n in layers]
+        c5_noise, f6_noise = (n.data_ptr() for n in noise) if noise else (None, None)
+        if not library().train_forward(
+            batch,
+            len(images),
+            images.data_ptr(),
+            indices.data_ptr(),
+            batch_norm,
+            self.vector.data_ptr(),
+            self.epsilons,
+            c5_noise,
+            f6_noise,
+            self.workspace.data_ptr(),
+            self.statistics.data_ptr(),
+            logits.data_ptr(),
+        ):
+            raise IndexError(f"indices must lie in [0, {len(images)})")
+        if batch_norm:
+            self.running.lerp_(self.statistics, self.norms[0].momentum)
+            self.batches += 1
+        # Not a torch.autograd.Function, which would take another 5 % of a training step
+        logits.requires_grad_().register_hook(functools.partial(self._backward, self.forward_passes, bool(noise)))
         return logits
+
+    def _backward(self, forward_pass: int, dropout: bool, logits_gradient: Tensor) -> None:
+        """Add the gradient at the parameters to that of `vector`, from the gradient at the logits of a forward pass."""
+        if forward_pass != self.forward_passes:
+            raise RuntimeError("backward() after another forward pass, which has overwritten the activations it needs")
+        gradient, logits_gradient = torch.empty_like(self.vector), logits_gradient.contiguous()
+        arrays = [a.data_ptr() for a in (self.vector, self.workspace, logits_gradient, gradient)]
+        library().train_backward(len(logits_gradient), bool(self.norms), dropout, *arrays)
+        self.vector.grad = gradient if self.vector.grad is None else self.vector.grad + gradient
 
     @torch.no_grad()
     def _infer(self, images: Tensor, indices: Tensor) -> Tensor:
@@ -131,54 +173,3 @@ class NativeNetwork:
             parts.append((layer.bias - norm.running_mean) * scale + norm.bias)
         parts += [*model.f6.parameters(), *model.output.parameters()]
         return torch.cat([part.flatten() for part in parts])
-
-
-class _Training(torch.autograd.Function):
-    """All layers in training mode, from the parameter vector to logits B x classes."""
-
-    @staticmethod
-    def forward(ctx: Any, parameters: Tensor, network: NativeNetwork, images: Tensor, indices: Tensor) -> Tensor:
-        model, batch, batch_norm = network.model, len(indices), bool(network.norms)
-        if batch > network.workspace_images:
-            network.workspace_images = batch
-            network.workspace = torch.empty(library().workspace_size(batch, batch_norm))
-        network.forward_passes += 1
-        logits = torch.empty(batch, model.output.out_features)
-        # Drawn as nn.Dropout draws them, so that both backends drop the same units
-        dropout = model.dropout.p
-        layers = (model.c5, model.f6) if dropout else ()
-        noise = [torch.empty(batch, n.out_features).bernoulli_(1 - dropout).div_(1 - dropout) for n in layers]
-        c5_noise, f6_noise = (n.data_ptr() for n in noise) if noise else (None, None)
-        if not library().train_forward(
-            batch,
-            len(images),
-            images.data_ptr(),
-            indices.data_ptr(),
-            batch_norm,
-            parameters.data_ptr(),
-            network.epsilons,
-            c5_noise,
-            f6_noise,
-            network.workspace.data_ptr(),
-            network.statistics.data_ptr(),
-            logits.data_ptr(),
-        ):
-            raise IndexError(f"indices must lie in [0, {len(images)})")
-        if batch_norm:
-            network.running.lerp_(network.statistics, network.norms[0].momentum)
-            network.batches += 1
-        ctx.save_for_backward(parameters)
-        ctx.network, ctx.forward_pass, ctx.dropout = network, network.forward_passes, bool(noise)
-        return logits
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, logits_gradient: Tensor) -> tuple[Tensor | None, ...]:
-        network: NativeNetwork = ctx.network
-        (parameters,) = ctx.saved_tensors
-        if ctx.forward_pass != network.forward_passes:
-            raise RuntimeError("backward() after another forward pass, which has overwritten the activations it needs")
-        gradient, logits_gradient = torch.empty_like(parameters), logits_gradient.contiguous()
-        arrays = [a.data_ptr() for a in (parameters, network.workspace, logits_gradient, gradient)]
-        library().train_backward(len(logits_gradient), bool(network.norms), ctx.dropout, *arrays)
-        return gradient, None, None, None

@@ -19,6 +19,7 @@ from tests.lenet5.network.native_models import (
     TECHNIQUES,
     images,
     native_results,
+    network_results,
     new_model,
     pick,
     torch_results,
@@ -107,6 +108,18 @@ def test_running_averages_are_the_models() -> None:
     for (name, buffer), expected in zip(model.named_buffers(), reference.buffers(), strict=True):
         torch.testing.assert_close(buffer, expected, rtol=1e-5, atol=1e-7, msg=name)
         assert name.endswith(("mean", "var")) or int(buffer) == 3
+
+
+def test_gradients_of_two_batches_are_added() -> None:
+    network = NativeNetwork(new_model({}))
+    network_results(network, pick(64))
+    first = network.vector.grad
+    network.vector.grad = None
+    network_results(network, pick(33, seed=1))
+    second = network.vector.grad
+    network_results(network, pick(64))
+    assert first is not None and second is not None and network.vector.grad is not None
+    assert torch.equal(network.vector.grad, first + second)
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES, ids=str)
