@@ -20,7 +20,8 @@ def overview() -> str:
     return "\n".join(
         [
             "<h3>Over seeds</h3>",
-            "<p>Test accuracy of the baseline, and differences from it in points with 95 % intervals.</p>",
+            "<p>Test accuracy of the baseline, and differences from it in points, with 95 % intervals for other runs "
+            "from the same training images.</p>",
             markdown(OVERVIEW, REPLICATE),
             image(REPLICATION / "differences.png", differences, REPLICATE),
         ]
@@ -33,9 +34,9 @@ def replicates() -> str:
     images = "Accuracy by distance from the training images, differences by class, images that every network misses."
     return "\n".join(
         [
-            "<p>Each row summarises runs with different seeds, from the same images. “New test images” covers other "
-            "test images as well, “new training set” other training images; “better run” is the probability that a "
-            "run of the technique beats one of the baseline.</p>",
+            "<p>Each row summarises runs with different seeds, from the same training images. “New test images” "
+            "covers other test images as well, “new training set” other training images; “better run” is the "
+            "probability that a run of the technique beats one of the baseline.</p>",
             markdown(METRICS / "replication.md", REPLICATE),
             image(REPLICATION / "accuracy.png", accuracy, REPLICATE),
             image(REPLICATION / "curves.png", curves, REPLICATE),

@@ -125,7 +125,7 @@ def test_accuracy(summary: Summary) -> Figure:
             axis.plot(
                 [row["exercise_test_accuracy"]], [place], "x", color="0.35", markersize=9, markeredgewidth=2, zorder=3
             )
-    axis.plot([], [], "x", color="0.35", markersize=9, markeredgewidth=2, label="exercise")
+    axis.plot([], [], "x", color="0.35", markersize=9, markeredgewidth=2, label="exercise, as printed")
     axis.errorbar([], [], xerr=[], color="0.1", marker="o", capsize=4, label="this run, 95 % interval over test images")
     axis.set_yticks(range(len(summary)), [label(name) for name in summary])
     axis.set_ylim(len(summary) - 0.5, -0.7)

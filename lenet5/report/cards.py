@@ -35,8 +35,8 @@ picture, also for one that shows none of them. Do not use them where an error ha
 On {images:,} test images, after one run per technique; the kept epoch is the one with the lowest validation loss.
 
 {summary}
-The intervals are Wilson's. They cover other test images, not other runs; `make replicate` repeats each technique over
-seeds.
+The intervals are Wilson's. They cover other test images, not other runs from the same training images; `make
+replicate` repeats each technique over seeds.
 
 ## Recall per class
 

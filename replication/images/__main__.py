@@ -34,7 +34,7 @@ def main() -> None:
     distances, nearest = analysis.nearest(data)
     labels, nearest_labels = data.test.labels.numpy(), known.labels.numpy()[nearest]
     tenth = analysis.tenths(distances, labels)
-    missed = analysis.missed_by_all(replicates)
+    missed = analysis.missed_by_technique(replicates)
     content = {
         "duplicates": analysis.about_duplicates(distances, labels, nearest_labels),
         "by_learning_rate": {

@@ -113,20 +113,28 @@ def by_class(techniques: Techniques, labels: NDArray[np.int64], names: tuple[str
     return results
 
 
-def missed_by_all(replicates: dict[float, Techniques]) -> NDArray[np.int64]:
-    """Return which test images every replicate misclassifies: int64 places."""
-    all_of = (ours for techniques in replicates.values() for ours in trained(techniques).values())
-    correct = [ours.correct(list(ours.by_seed)) for ours in all_of]
-    return np.flatnonzero(~np.concatenate(correct).any(axis=0)) if correct else np.array([], np.int64)
+def missed_by_technique(replicates: dict[float, Techniques]) -> dict[str, Booleans]:
+    """Return, for each technique, whether all its replicates misclassify a test image: bool N."""
+    correct: dict[str, list[Booleans]] = {}
+    for techniques in replicates.values():
+        for name, ours in trained(techniques).items():
+            correct.setdefault(name, []).append(ours.correct(list(ours.by_seed)))
+    return {name: np.asarray(~np.concatenate(rows).any(axis=0)) for name, rows in correct.items()}
 
 
 def about_missed(
-    missed: NDArray[np.int64], labels: NDArray[np.int64], nearest_labels: NDArray[np.int64], names: tuple[str, ...]
+    by_technique: dict[str, Booleans],
+    labels: NDArray[np.int64],
+    nearest_labels: NDArray[np.int64],
+    names: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Return how many images are missed, of which classes, and how often the nearest image has another label."""
+    """Return which images every replicate misclassifies, of which classes, how often the nearest image has another
+    label, and how many images each technique misses."""
+    missed = np.flatnonzero(np.all(list(by_technique.values()), axis=0)) if by_technique else np.array([], np.int64)
     counts = np.bincount(labels[missed], minlength=len(names))
     return {
         "count": len(missed),
+        "count_by_technique": {name: int(of.sum()) for name, of in by_technique.items()},
         "by_class": dict(zip(names, map(int, counts), strict=True)),
         "nearest_has_another_label": int((labels[missed] != nearest_labels[missed]).sum()),
         "images": missed.tolist(),

@@ -38,8 +38,13 @@ def draw(
     for axis, (rate, of_rate) in zip(panels, rates.items(), strict=True):
         _differences(axis, of_rate["difference_by_class"], all_styles)
         axis.set(title=f"learning rate {rate}", xlabel="accuracy minus that of the baseline, points (95 %)")
-    shown = content["missed_by_all"]["images"][:SHOWN]
-    pairs = [((test, image), (known, int(nearest[image]))) for image in shown]
+    missed = content["missed_by_all"]["images"]
+    pairs = [((test, image), (known, int(nearest[image]))) for image in missed[:SHOWN]]
+    bottom.suptitle(
+        f"top: the first {len(pairs)} of {len(missed)} test images that every network misclassifies; "
+        "bottom: the nearest training image",
+        fontsize="medium",
+    )
     _missed(bottom, pairs, class_names)
     return figure
 
@@ -64,10 +69,7 @@ def _differences(axis: Axes, by_technique: dict[str, Any], all_styles: dict[str,
 def _missed(
     figure: FigureBase, pairs: list[tuple[tuple[Split, int], tuple[Split, int]]], class_names: tuple[str, ...]
 ) -> None:
-    """Draw pairs of images, one above the other, each with its label."""
-    figure.suptitle(
-        "top: test images that every network misclassifies; bottom: the nearest training image; with labels"
-    )
+    """Draw pairs of images, one above the other, each with its label above."""
     axes = figure.subplots(2, SHOWN, squeeze=False)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
