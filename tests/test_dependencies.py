@@ -114,7 +114,7 @@ def test_a_stage_has_at_most_six_code_dependencies(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "limit"), [("dvc.lock", 750), ("replication/dvc.lock", 5_500), ("replication/tuning/dvc.lock", 3_000)]
+    ("file", "limit"), [("dvc.lock", 750), ("replication/dvc.lock", 5_500), ("replication/tuning/dvc.lock", 5_000)]
 )
 def test_a_lock_file_stays_short_enough_to_read(file: str, limit: int) -> None:
     if not (ROOT / file).exists():

@@ -12,7 +12,8 @@ from lenet5.support.process import Inputs, set_up
 set_up()
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from lenet5.support.files import write_json
 from replication.analysis.results import read_json
@@ -44,22 +45,29 @@ def choice(plan: Tuning) -> dict[str, list[Cell]]:
     return {technique: ranked(cells, runs)[:1] for technique, cells in read_cells(CANDIDATES).items()}
 
 
+# Of each part: what chooses, the file that it writes, and files that it reads besides those of the search
+PARTS: dict[str, tuple[Callable[[Tuning], dict[str, list[Cell]]], Path, tuple[Path, ...]]] = {
+    "candidates": (candidates, CANDIDATES, ()),
+    "choice": (choice, CHOICE, (CANDIDATES, TUNING / "refine")),
+}
+
+
 def main(part: str) -> None:
-    folders = [TUNING / stage for stage in (("search",) if part == "candidates" else ("search", "refine"))]
-    inputs = Inputs(load_tuning, FINGERPRINT, *folders)
-    chosen = candidates(inputs.parameters) if part == "candidates" else choice(inputs.parameters)
+    choose, path, paths = PARTS[part]
+    inputs = Inputs(load_tuning, FINGERPRINT, TUNING / "search", *paths)
+    chosen = choose(inputs.parameters)
     fingerprints = read_json(FINGERPRINT)
     content = {
         technique: [cell._asdict() | {"fingerprint": fingerprints.get(cell.setting)} for cell in cells]
         for technique, cells in chosen.items()
     }
     inputs.require_unchanged()
-    write_json(CANDIDATES if part == "candidates" else CHOICE, content)
+    write_json(path, content)
     for technique, cells in chosen.items():
         print(f"{technique}: {'; '.join(' '.join(map(str, cell)) for cell in cells) or 'none'}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m replication.tuning.choose", description="Choose the best cells.")
-    parser.add_argument("part", choices=("candidates", "choice"))
+    parser.add_argument("part", choices=tuple(PARTS))
     main(**vars(parser.parse_args()))

@@ -2,7 +2,7 @@
 
 `python -m replication.tuning.compute search dropout_20 0.001` -> metrics/tuning/search/0.001/dropout_20.json
 `python -m replication.tuning.compute refine dropout` -> metrics/tuning/refine/dropout.json
-`python -m replication.tuning.compute final dropout` -> metrics/tuning/final/dropout.json
+`python -m replication.tuning.compute final dropout 60` -> metrics/tuning/final/60/dropout.json
 
 If it is killed, the same command resumes: the runs that were complete are not computed again.
 """
@@ -12,7 +12,9 @@ from lenet5.support.process import Inputs, set_up, set_up_torch
 set_up()
 
 import argparse
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from lenet5.support.files import write_json
 from lenet5.support.params import DataSettings, Params, TrainSettings, load_params
@@ -29,20 +31,30 @@ def run_settings(params: Params, plan: Tuning, cell: Cell, seed: int) -> tuple[T
     return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
 
 
-def planned(plan: Tuning, stage: str, name: str, rate: float | None) -> Planned:
-    """Return the file of a stage. Raises UserError for a setting, technique or learning rate that the plan lacks."""
-    if rate is None:
-        require_known(name, plan.choices, "choices")
-        return refine(plan, name) if stage == "refine" else final(plan, name)
-    require_known(name, plan.settings, "settings")
+def searched(plan: Tuning, setting: str, rate: float) -> Planned:
+    """Return the file of the stage `search`. Raises UserError for what the plan lacks, as the next two functions do."""
+    require_known(setting, plan.settings, "settings")
     require_known(rate, plan.learning_rates, "learning_rates")
-    return search(plan, name, rate)
+    return search(plan, setting, rate)
 
 
-def main(stage: str, name: str, rate: float | None) -> None:
+def refined(plan: Tuning, technique: str) -> Planned:
+    """Return the file of the stage `refine`."""
+    require_known(technique, plan.choices, "choices")
+    return refine(plan, technique)
+
+
+def tested(plan: Tuning, technique: str, seed: int) -> Planned:
+    """Return the file of the stage `final`."""
+    require_known(technique, plan.choices, "choices")
+    require_known(seed, plan.final.seeds, "final.seeds")
+    return final(technique, seed)
+
+
+def main(find: Callable[..., Planned], **arguments: Any) -> None:
     def parameters() -> tuple[Planned, list[tuple[TrainSettings, DataSettings]]]:
         params, plan = load_params(), load_tuning()
-        file = planned(plan, stage, name, rate)
+        file = find(plan, **arguments)
         return file, [run_settings(params, plan, cell, seed) for cell, seed in file.runs]
 
     set_up_torch()
@@ -64,12 +76,18 @@ def main(stage: str, name: str, rate: float | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m replication.tuning.compute", description="Compute tuned runs.")
-    stages = parser.add_subparsers(dest="stage", required=True)
-    of_setting = stages.add_parser("search", help="every schedule of a setting with a learning rate")
-    of_setting.add_argument("name", metavar="SETTING", help="a name under `settings` in replication/tuning/params.yaml")
-    of_setting.add_argument("rate", metavar="RATE", type=float)
-    for stage, text in (("refine", "the candidates, more seeds"), ("final", "what was chosen, on the test images")):
-        of_technique = stages.add_parser(stage, help=text)
-        of_technique.add_argument("name", metavar="TECHNIQUE", help="a name under `choices`, in the same file")
-        of_technique.set_defaults(rate=None)
+    stages = parser.add_subparsers(required=True, metavar="STAGE")
+    of_setting = stages.add_parser("search", help="compute a setting with a learning rate and every schedule")
+    of_setting.add_argument(
+        "setting", metavar="SETTING", help="a name under `settings` in replication/tuning/params.yaml"
+    )
+    of_setting.add_argument("rate", metavar="RATE", type=float, help="one of `learning_rates`, in the same file")
+    of_setting.set_defaults(find=searched)
+    of_candidates = stages.add_parser("refine", help="compute the candidates of a technique with more seeds")
+    of_candidates.set_defaults(find=refined)
+    of_choice = stages.add_parser("final", help="compute the choice of a technique, on the test images")
+    of_choice.set_defaults(find=tested)
+    for of_technique in (of_candidates, of_choice):
+        of_technique.add_argument("technique", metavar="TECHNIQUE", help="a name under `choices`, in the same file")
+    of_choice.add_argument("seed", metavar="SEED", type=int, help="one of `final.seeds`, in the same file")
     main(**vars(parser.parse_args()))

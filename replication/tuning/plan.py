@@ -73,8 +73,8 @@ def require_known(value: str | float, known: Collection[str | float], key: str) 
     """Raise UserError for a value on the command line that the plan does not have under `key`."""
     if value not in known:
         names = [str(each) for each in known]
-        nearest = did_you_mean(value, names)
-        raise UserError(f"{shown(value)} is not in {key} of {PLAN}; choose from: {', '.join(names)}.{nearest}")
+        choices = f"choose from: {', '.join(names)}.{did_you_mean(value, names)}" if names else "add it there."
+        raise UserError(f"{shown(value)} is not in {key} of {PLAN}; {choices}")
 
 
 def load_tuning(path: Path = PLAN) -> Tuning:
@@ -160,11 +160,10 @@ def refine(plan: Tuning, technique: str) -> Planned:
     return Planned("refine", (technique,), [(cell, seed) for cell in cells for seed in plan.refine.seeds])
 
 
-def final(plan: Tuning, technique: str) -> Planned:
-    """Return the file of the stage `final` for a technique. Raises UserError if metrics/tuning/choice.json is missing
-    or invalid, or lacks the technique."""
-    cells = _cells_of(technique, CHOICE)
-    return Planned("final", (technique,), [(cell, seed) for cell in cells for seed in plan.final.seeds])
+def final(technique: str, seed: int) -> Planned:
+    """Return the file of the stage `final` for a technique and a seed. Raises UserError if metrics/tuning/choice.json
+    is missing or invalid, or lacks the technique."""
+    return Planned("final", (technique, str(seed)), [(cell, seed) for cell in _cells_of(technique, CHOICE)])
 
 
 def _cells_of(technique: str, path: Path) -> list[Cell]:

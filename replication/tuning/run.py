@@ -1,4 +1,4 @@
-"""Compute what is not up to date of the tuned techniques, several stages side by side, and their analysis: `make tune`.
+"""Bring the tuned techniques and their analysis up to date, several stages side by side: `make tune`.
 
 The search comes first, then the runs that refine its best cells, and then those of what was chosen.
 """
@@ -23,7 +23,8 @@ PARTS = (("fingerprint", "search"), ("candidates", "refine"), ("choice", "final"
 def main() -> None:
     count = jobs()
     load_tuning()  # reports mistakes before anything is computed
-    (TUNING / "search").mkdir(parents=True, exist_ok=True)  # a dependency, even if nothing is planned
+    for stage in ("search", "final"):
+        (TUNING / stage).mkdir(parents=True, exist_ok=True)  # a dependency, even if nothing is planned
     with alone("tune"):
         for deciding, stage in PARTS:
             run(PIPELINE, deciding, (stage,), count, what=f"files of the stage {stage}")

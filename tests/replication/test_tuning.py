@@ -17,7 +17,7 @@ from replication.tuning.run import PIPELINE
 from tests.project import TUNING, Command, Project, replace_test_images, yaml
 
 CHOICES: dict[str, list[str]] = TUNING["choices"]
-FINAL = "metrics/tuning/final/dropout.json"
+REFINED, FINAL = "metrics/tuning/refine/dropout.json", "metrics/tuning/final/7/dropout.json"
 
 
 @pytest.fixture
@@ -62,16 +62,20 @@ def test_the_lowest_validation_loss_chooses_what_is_tested(tuned_project: Projec
         assert list(map(cell_of, candidates[technique])) == best
         (chosen,) = map(cell_of, choice[technique])
         assert chosen == min(best, key=refined.__getitem__)
-        runs = content(tuned_project, f"metrics/tuning/final/{technique}.json")
-        assert [(cell_of(run), run["seed"]) for run in runs] == [(chosen, 6), (chosen, 7)]
+        for seed in (6, 7):
+            (run,) = content(tuned_project, f"metrics/tuning/final/{seed}/{technique}.json")
+            assert (cell_of(run), run["seed"]) == (chosen, seed)
 
 
 def test_the_tuned_techniques_are_compared_by_seed(tuned_project: Project) -> None:
     result = content(tuned_project, "metrics/tuning.json")
     baseline, dropout = (
-        np.array([100 * run["test_accuracy"] for run in content(tuned_project, f"metrics/tuning/final/{name}.json")])
+        np.array([
+            100 * content(tuned_project, f"metrics/tuning/final/{seed}/{name}.json")[0]["test_accuracy"]
+            for seed in (6, 7)
+        ])
         for name in ("baseline", "dropout")
-    )
+    )  # fmt: skip
     rows = {row["technique"]: row for row in result["final"]}
     assert rows["dropout"]["test_accuracy"]["mean"] == pytest.approx(dropout.mean())
     assert rows["dropout"]["against_baseline"]["difference"] == pytest.approx((dropout - baseline).mean())
@@ -85,20 +89,19 @@ def test_the_tuned_techniques_are_compared_by_seed(tuned_project: Project) -> No
 
 def test_nothing_is_chosen_before_it_is_refined(tuned: Project) -> None:
     change(tuned, refine={"cells": 2, "seeds": []}, final={"seeds": []})
-    assert to_compute(tuned) == [0, 2, 2]
+    assert to_compute(tuned) == [0, 2, 0]
     assert content(tuned, "metrics/tuning/choice.json") == {"baseline": [], "dropout": []}
     assert tuned.read("metrics/tuning.md") == b"Nothing is chosen yet.\n"
     assert b"| yes" not in tuned.read("metrics/tuning/search.md")
 
 
 def test_the_choice_does_not_depend_on_the_test_images(tuned: Project) -> None:
-    path = "metrics/tuning/refine/dropout.json"
-    before = tuned.files(path, FINAL)
+    before = tuned.files(REFINED, FINAL)
     replace_test_images(tuned)
-    for stage in ("refine", "final"):
-        tuned.run("python", "-m", "replication.tuning.compute", stage, "dropout")
-    after = tuned.files(path, FINAL)
-    assert after[path] == before[path] and b"test" not in before[path]
+    for arguments in (("refine", "dropout"), ("final", "dropout", "7")):
+        tuned.run("python", "-m", "replication.tuning.compute", *arguments)
+    after = tuned.files(REFINED, FINAL)
+    assert after[REFINED] == before[REFINED] and b"test" not in before[REFINED]
     assert after[FINAL] != before[FINAL]
 
 
@@ -128,20 +131,30 @@ def test_a_changed_setting_outdates_its_own_cells(tuned: Project) -> None:
     assert set(outdated) == {"search@dropout_50-0.003", "search@dropout_50-0.01"}
 
 
+def test_an_added_seed_computes_only_its_own_runs(tuned: Project) -> None:
+    before = tuned.files("metrics/tuning/final/**/*.json")
+    change(tuned, final={"seeds": [6, 7, 8]})
+    assert to_compute(tuned) == [0, 0, 2]
+    after = tuned.files("metrics/tuning/final/**/*.json")
+    assert {path: after[path] for path in before} == before
+    assert len(after) == len(before) + 2
+
+
 def test_a_killed_stage_resumes_after_its_complete_runs(tuned: Project) -> None:
-    expected = tuned.read(FINAL)
-    (tuned.root / FINAL).unlink()
-    command = ("python", "-m", "replication.tuning.compute", "final", "dropout")
+    expected = tuned.read(REFINED)
+    first, second = ("-".join(map(str, (*cell_of(run), run["seed"]))) for run in json.loads(expected)[:2])
+    (tuned.root / REFINED).unlink()
+    command = ("python", "-m", "replication.tuning.compute", "refine", "dropout")
     killed = Command(tuned, *command)
-    while "-7: epoch 2/5" not in killed.printed():
+    while not re.search(rf"{re.escape(second)}: epoch 2/5", killed.printed()):
         assert killed.running(), killed.printed()
         time.sleep(0.01)
     killed.kill()
-    assert not (tuned.root / FINAL).exists()
+    assert not (tuned.root / REFINED).exists()
     printed = tuned.run(*command).stdout
-    assert "-6: resumed after epoch 5/5" in printed
-    assert re.search(r"-7: resumed after epoch [234]/5", printed)
-    assert tuned.read(FINAL) == expected
+    assert f"{first}: resumed after epoch 5/5" in printed
+    assert re.search(rf"{re.escape(second)}: resumed after epoch [234]/5", printed)
+    assert tuned.read(REFINED) == expected
     assert not list(tuned.root.glob(".checkpoints/tuning-*/*.pt"))
 
 
@@ -150,19 +163,18 @@ def test_the_progress_of_a_stage_ends_at_one(tuned: Project, monkeypatch: pytest
     for name, value in tuned.quick_environment().items():
         monkeypatch.setenv(name, value)
     (tuned.root / FINAL).unlink()
-    for expected in (r"final@dropout: test accuracy .* %", "final@dropout: from the cache"):
+    for expected in (r"final@dropout-7: test accuracy .* %", "final@dropout-7: from the cache"):
         bar = tqdm(total=1, disable=True)
         steps: list[float] = []
         monkeypatch.setattr(bar, "update", steps.append)
-        assert re.fullmatch(expected, compute("final@dropout", PIPELINE, bar))
+        assert re.fullmatch(expected, compute("final@dropout-7", PIPELINE, bar))
         assert sum(steps) == pytest.approx(1) and min(steps) >= 0
-        assert len(steps) >= 2 * 5 or "cache" in expected
+        assert len(steps) >= 5 or "cache" in expected
 
 
 def test_files_with_other_runs_than_planned_are_reported(tuned: Project) -> None:
-    path = tuned.root / FINAL
-    path.write_text(json.dumps(content(tuned, FINAL)[::-1]))
-    (tuned.root / "metrics/tuning/refine/dropout.json").unlink()
+    (tuned.root / FINAL).write_text("[]")
+    (tuned.root / REFINED).unlink()
     (tuned.root / "metrics/tuning/search/0.01/baseline.json").write_text("[{}]")
     messages = []
     for program in ("choose candidates", "choose choice", "analysis"):
@@ -182,7 +194,8 @@ def test_files_with_other_runs_than_planned_are_reported(tuned: Project) -> None
     [
         ("search dropout_21 0.01", r"'dropout_21' is not in settings of .*: .*\. Did you mean dropout_20\?"),
         ("search dropout_20 0.5", r"0\.5 is not in learning_rates of .*: 0\.003, 0\.01\."),
-        ("final dropuot", r"'dropuot' is not in choices of .*: baseline, dropout\. Did you mean dropout\?"),
+        ("final dropout 9", r"9 is not in final\.seeds of .*; choose from: 6, 7\."),
+        ("refine dropuot", r"'dropuot' is not in choices of .*: baseline, dropout\. Did you mean dropout\?"),
     ],
 )
 def test_a_run_outside_the_tuning_plan_is_reported(arguments: str, message: str, tuned_project: Project) -> None:

@@ -74,6 +74,11 @@ def test_a_best_cell_at_an_end_of_the_grid_is_reported() -> None:
     edges = {name: ends for name, ends in at_edge(plan, candidates).items() if ends}
     expected = {"baseline": ["learning_rate"], "dropout": ["setting"], "weight_decay": ["learning_rate"]}
     assert edges == expected
+    settings = plan.settings | {"decoupled_10": {"optimizer": "adamw", "weight_decay": 10}}  # a whole number
+    choices = plan.choices | {"decoupled_decay": [*plan.choices["decoupled_decay"], "decoupled_10"]}
+    plan = plan.model_copy(update={"settings": settings, "choices": choices})
+    for setting, ends in (("decoupled_10", ["setting"]), ("decoupled_1", [])):
+        assert at_edge(plan, {"decoupled_decay": [Cell(setting, 0.03, "cosine")]}) == {"decoupled_decay": ends}
 
 
 def test_a_technique_that_diverged_counts_in_the_correction() -> None:

@@ -25,7 +25,7 @@ def main() -> None:
     margin, plan = inputs.parameters[0].equivalence_points, inputs.parameters[1]
     candidates, chosen = read_cells(CANDIDATES), read_cells(CHOICE)
     runs = read_search(plan) + read_refine(plan)
-    tested = {technique: read_all([final(plan, technique)]) for technique in plan.choices}
+    tested = {technique: read_all([final(technique, seed) for seed in plan.final.seeds]) for technique in plan.choices}
     cells = searched(plan, runs, candidates, chosen)
     rows = compared(tested, chosen, margin)
     content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": rows}

@@ -5,7 +5,6 @@ docs/analysis-plan.md is the plan of this analysis.
 
 from typing import Any
 
-from lenet5.support.params import BASELINE
 from replication.analysis.comparison import OUTCOMES, differences, judge
 from replication.analysis.results import Replicates
 from replication.analysis.statistics import describe
@@ -51,14 +50,15 @@ def at_edge(plan: Tuning, candidates: Cells) -> dict[str, list[str]]:
 
 def _strength(overrides: dict[str, Any]) -> float:
     """Return the number in a setting, such as a dropout probability, or 0 if it has none."""
-    return next((value for value in overrides.values() if isinstance(value, float)), 0.0)
+    numbers = (value for value in overrides.values() if isinstance(value, int | float) and not isinstance(value, bool))
+    return float(next(numbers, 0.0))
 
 
 def compared(final: dict[str, Runs], chosen: Cells, margin: float) -> list[Row]:
     """Return one row for each technique: its chosen cell, its outcomes over the seeds of `final`, and its difference
     from the tuned baseline, paired by seed, with one correction over all techniques and a verdict."""
     techniques = {technique: Replicates(runs) for technique, runs in final.items()}
-    results = differences(techniques, margin) if techniques[BASELINE].by_seed else {}
+    results = differences(techniques, margin)
     judge(list(results.values()), len(techniques) - 1)
     rows = []
     for technique, ours in techniques.items():
