@@ -62,10 +62,11 @@ def power_of_confirmation(rows: list[dict[str, Any]], plan: Plan) -> dict[str, d
     true ones. Left out are differences without spread, which have no effect size."""
     compared = [row for row in rows if row["against_baseline"]]
     powers: dict[str, dict[str, float]] = {str(row["learning_rate"]): {} for row in rows}
+    family = len(powers) * (len(plan.techniques) - 1)
     for row in compared:
         if (effect := row["against_baseline"]["effect_size"]) is not None:
             of_rate = powers[str(row["learning_rate"])]
-            of_rate[row["technique"]] = power(effect, plan.confirmation.planned, len(compared))
+            of_rate[row["technique"]] = power(effect, plan.confirmation.planned, family)
     return powers
 
 

@@ -119,13 +119,13 @@ def compute_run(
     data = load_prepared(data_settings)
     if not test:
         data = data._replace(test=data.validation)
-    reporter = Reporter(name, settings.epochs)
+    images = "test" if test else "validation"
+    reporter = Reporter(name, settings.epochs, images)
     checkpoint = locks.enter_context(exclusive(name, identity(origin_of(settings, data), sources)))
     metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
     if not curves:
         metrics.pop("curves", None)
     kept = {key: value for key, value in metrics.items() if test or not key.startswith("test_")}
-    images = "test" if test else "validation"
     reporter.close(
         "diverged" if "failure" in metrics else f"{images} accuracy {100 * metrics[f'{images}_accuracy']:.2f} %"
     )
@@ -171,5 +171,7 @@ if __name__ == "__main__":
     parser.add_argument("seed", type=int)
     parser.add_argument("learning_rate", type=float)
     parser.add_argument("--confirm", action="store_true", help="keep the curves, in metrics/confirmation")
-    parser.add_argument("--epochs", type=int, help="train so long, and keep the curves, in metrics/confirmation/longer")
+    parser.add_argument(
+        "--epochs", type=int, help="train for so many epochs, and keep the curves, in metrics/confirmation/longer"
+    )
     main(**vars(parser.parse_args()))

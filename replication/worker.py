@@ -55,7 +55,8 @@ def shard(text: str, names: list[str]) -> list[str]:
 
 def check(repo: Repo, names: list[str]) -> None:
     """Raise UserError, before hours of training, for an unknown name, a stale fingerprint or an unreadable remote."""
-    if unknown := [name for name in names if name not in replicates(repo)]:
+    known = set(replicates(repo))
+    if unknown := [name for name in names if name not in known]:
         raise UserError(
             f"{', '.join(unknown)}: not a replicate in {FILE}; nothing was computed. "
             f"`dvc stage list --name-only {FILE}` lists the names; those with an {JOIN} are replicates."

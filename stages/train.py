@@ -13,7 +13,7 @@ import argparse
 
 from lenet5.data.dataset import load_class_names, load_data
 from lenet5.network.model_file import save_model
-from lenet5.support.errors import UserError
+from lenet5.support.errors import DivergenceError, UserError
 from lenet5.support.files import write_atomically
 from lenet5.support.params import load_params, technique_settings
 from lenet5.support.paths import CURVES, MODELS, PREPARED
@@ -41,6 +41,9 @@ def main(technique: str) -> None:
         try:
             progress = train(settings, data, checkpoint, after_epoch)
             inputs.require_unchanged()
+        except DivergenceError as error:
+            remedy = f"Lower its learning_rate (now {settings.learning_rate}) in params.yaml."
+            raise UserError(f"{technique}: {error} {remedy}") from None
         except UserError as error:
             raise UserError(f"{technique}: {error}") from None
         best = progress.best

@@ -122,6 +122,23 @@ def test_a_replicate_is_discarded_if_params_changed(project: Project) -> None:
     assert not (project.root / "metrics/replicates").exists()
 
 
+def test_a_changed_plan_is_named(project: Project) -> None:
+    add_replication(project, ROOT)
+    program = project.root / "replication/edit.py"
+    program.write_text(
+        "from lenet5.support.process import Inputs, set_up\n"
+        "set_up()\n"
+        "from pathlib import Path\n"
+        "path = Path('replication/tuning/params.yaml')\n"
+        "inputs = Inputs(path.read_text)\n"
+        "path.write_text(inputs.parameters + '# edited')\n"
+        "inputs.require_unchanged()\n"
+    )
+    ended = project.run(sys.executable, "-m", "replication.edit", check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("replication/tuning/params.yaml changed during this run.")
+
+
 def test_code_edited_while_a_program_starts_is_noticed(project: Project) -> None:
     program = project.root / "stages/edit.py"
     program.write_text(

@@ -24,3 +24,8 @@ def range_text(bounds: list[float], sign: str = "") -> str:
     """Return two numbers in parentheses, such as an interval. sign: "+" to show that of positive numbers too."""
     low, high = bounds
     return f"({low:{sign}.2f} to {high:{sign}.2f})"
+
+
+def seeds_text(count: int, failures: int) -> str:
+    """Return the number of seeds that a row summarises, and how many others diverged."""
+    return ", ".join([str(count)] * (count > 0) + [f"{failures} diverged"] * (failures > 0))

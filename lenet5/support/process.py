@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import ctypes
 import errno
+import functools
 import hashlib
 import os
 import platform
@@ -67,6 +68,11 @@ def digests(paths: Iterable[Path]) -> dict[Path, str]:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
 
 
+def parameter_files() -> list[Path]:
+    """Return the files from which parameters are read: params.yaml and the plans of replication/."""
+    return [Path("params.yaml"), *Path("replication").rglob("*.yaml")]
+
+
 def loaded_sources() -> set[Path]:
     """Return the project's source files that this process has loaded, with the C files next to them."""
     modules = {module for name, module in sys.modules.items() if name.split(".")[0] in (*PACKAGES, "__main__")}
@@ -97,6 +103,7 @@ class Inputs(Generic[T]):
         _report_changes({path for path in loaded if loaded[path] != AT_START.get(path, loaded[path])})
         self._read, self._paths = read, paths
         self._versions = versions(paths)
+        self._parameter_files = versions(parameter_files())
         self.parameters = read()
 
     def require_unchanged(self) -> None:
@@ -107,7 +114,10 @@ class Inputs(Generic[T]):
             unchanged = self._read() == self.parameters
         except UserError:  # they are no longer valid
             unchanged = False
-        _report_changes(changed if unchanged else changed | {Path("params.yaml")})
+        if not unchanged:
+            edited = self._parameter_files.items() ^ versions(parameter_files()).items()
+            changed |= {path for path, _ in edited} or {Path("params.yaml")}
+        _report_changes(changed)
 
 
 def _report_changes(changed: set[Path]) -> None:
@@ -118,8 +128,9 @@ def _report_changes(changed: set[Path]) -> None:
         )
 
 
+@functools.cache
 def set_up() -> None:
-    """Set up this process as one of the project's programs. Call it once, before PyTorch is loaded.
+    """Set up this process as one of the project's programs. Call it before PyTorch is loaded; later calls do nothing.
 
     Sets the environment variables that PyTorch's libraries read, removes those that git sets in hooks, prints a
     UserError as a message (exit status 1) and Ctrl-C as one line, opens /dev/null in place of closed standard streams,

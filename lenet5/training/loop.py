@@ -91,7 +91,7 @@ def train(
             augment(data.train.images, settings.augmentation, generator(settings, "augmentation", epoch), drawn.images)
         train_epoch(network, step, len(data.train.labels), settings, epoch)
         row = measure(network, data, epoch)
-        check_convergence(row, settings)
+        check_convergence(row)
         progress.rows.append(row)
         if progress.best is row:
             progress.best_weights = weights_of(model)
@@ -167,13 +167,12 @@ def measure(network: Network, data: Data, epoch: int) -> Row:
     return Row(epoch, *losses, *accuracies)
 
 
-def check_convergence(row: Row, settings: TrainSettings) -> None:
+def check_convergence(row: Row) -> None:
     """Raise DivergenceError if the losses of an epoch exceed `DIVERGED` in sum, or are NaN."""
     total = row.train_loss + row.validation_loss + row.test_loss
     if not total < DIVERGED:  # true for NaN too
         raise DivergenceError(
-            f"the loss became {total:.3g} in epoch {row.epoch}: the run diverged and no model is kept. "
-            f"Lower its learning_rate (now {settings.learning_rate}) in params.yaml."
+            f"the loss became {total:.3g} in epoch {row.epoch}: the run diverged and no model is kept."
         )
 
 

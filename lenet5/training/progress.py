@@ -13,10 +13,14 @@ LOGS = Path("logs")
 
 
 class Reporter:
-    """A callback for `train` that prints and logs each epoch. Times appear here only, never in a result."""
+    """A callback for `train` that prints and logs each epoch. Times appear here only, never in a result.
 
-    def __init__(self, technique: str, epochs: int) -> None:
+    images: which images take the place of the test images, if not these.
+    """
+
+    def __init__(self, technique: str, epochs: int, images: str = "test") -> None:
         self.technique = technique
+        self.images = images
         self.epochs = epochs
         self.bar = tqdm(total=epochs, desc=technique, unit="epoch", disable=not sys.stderr.isatty())
         self.started = time.monotonic()
@@ -24,7 +28,7 @@ class Reporter:
     def __call__(self, progress: Progress) -> None:
         row = progress.rows[-1]
         metrics = f"train loss {row.train_loss:.4f}, validation loss {row.validation_loss:.4f}"
-        metrics += f", test accuracy {100 * row.test_accuracy:.2f} %"
+        metrics += f", {self.images} accuracy {100 * row.test_accuracy:.2f} %"
         if row.epoch == progress.resumed_from:
             self.bar.initial = row.epoch  # so that the bar estimates the time left from this process's epochs
             line = f"resumed after epoch {row.epoch}/{self.epochs}: {metrics}"

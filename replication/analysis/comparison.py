@@ -70,13 +70,14 @@ def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[st
 def differences(replicates: Techniques, margin: float) -> dict[str, dict[str, Any]]:
     """Return the difference of each technique from the baseline, paired by seed, where neither run diverged."""
     baseline = replicates[BASELINE]
+    trained_on = training_images(replicates)
     results: dict[str, dict[str, Any]] = {}
     for technique, seeds in common_seeds(replicates).items():
         ours = replicates[technique]
         pairs = {name: (ours.values(of, seeds), baseline.values(of, seeds)) for name, of in OUTCOMES.items()}
         results[technique] = compare(*pairs[PRIMARY], margin)
         results[technique]["interval_new_training"] = new_training_interval(
-            np.subtract(*pairs[PRIMARY]), baseline.images / training_images(replicates)
+            np.subtract(*pairs[PRIMARY]), baseline.images / trained_on
         )
         for name in SECONDARY:
             of_seeds = np.subtract(*pairs[name])

@@ -89,8 +89,7 @@ def sign_flip_p(differences: Values) -> float:
 
 def effect_size(differences: Values) -> float | None:
     """Return Cohen's d of paired differences: their mean divided by their standard deviation. None if that is zero."""
-    spread = differences.std(ddof=1)
-    return float(differences.mean() / spread) if spread > 0 else None
+    return float(differences.mean() / differences.std(ddof=1)) if np.ptp(differences) > 0 else None
 
 
 def probability_of_improvement(ours: Values, theirs: Values) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lenet5.report.tables import estimate_text, markdown, p_value_text, range_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text, range_text, seeds_text
 
 Row = dict[str, Any]
 
@@ -22,10 +22,10 @@ def cells(row: Row) -> list[str]:
     line = [row["technique"], str(row["learning_rate"])]
     accuracy, compared = row.get("test_accuracy"), row["against_baseline"]
     if accuracy:
-        line += [str(accuracy["n"]), estimate_text(accuracy["mean"], accuracy["interval"])]
+        line += [seeds_text(accuracy["n"], row["failures"]), estimate_text(accuracy["mean"], accuracy["interval"])]
         line += [f"{accuracy['standard_deviation']:.2f}", f"{row['test_loss']['mean']:.4f}"]
     else:
-        line += [f"{row['failures']} diverged", "", "", ""]
+        line += [seeds_text(0, row["failures"]), "", "", ""]
     if not compared:
         return line + [""] * 6
     line += [estimate_text(compared["difference"], compared["interval"], "+")]

@@ -67,8 +67,8 @@ def confirm(fresh: ByRate, ten_seeds: dict[float, dict[str, Row]], margin: float
     ten_seeds: the differences of these from the baseline, with verdicts. What cannot be compared is not confirmed.
     """
     compared = {rate: differences(techniques, margin) for rate, techniques in fresh.items()}
-    planned = sum(len(techniques) - 1 for techniques in fresh.values())
-    judge([result for of_rate in compared.values() for result in of_rate.values()], planned)
+    family_size = sum(len(techniques) - 1 for techniques in fresh.values())
+    judge([result for of_rate in compared.values() for result in of_rate.values()], family_size)
     rows = []
     for rate, technique, ours in cells(fresh):
         row: Row = {"learning_rate": rate, "technique": technique, "failures": ours.failures}

@@ -44,5 +44,5 @@ class Confirmed(Metrics):
 
 
 def read_confirmed(path: Path) -> dict[str, Any]:
-    """Return the content of the file of a replicate of the confirmation. Raises UserError as `read_replicate`."""
+    """Return the content of the file of a replicate of the confirmation. Raises UserError as `read_replicate` does."""
     return read_replicate(path, Confirmed)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lenet5.report.tables import estimate_text, markdown, p_value_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text, seeds_text
 
 Row = dict[str, Any]
 HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "pairs", "vs. baseline (95 %)", "p (Holm)"]
@@ -20,10 +20,9 @@ def full(rows: list[Row]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    accuracy, compared, failures = row.get("test_accuracy"), row["against_baseline"], row["failures"]
-    seeds = [str(accuracy["n"])] if accuracy else []
+    accuracy, compared = row.get("test_accuracy"), row["against_baseline"]
     line = [row["technique"], str(row["learning_rate"])]
-    line += [", ".join([*seeds, f"{failures} diverged"] if failures else seeds)]
+    line += [seeds_text(accuracy["n"] if accuracy else 0, row["failures"])]
     line += [estimate_text(accuracy["mean"], accuracy["interval"]) if accuracy else ""]
     if compared:
         line += [str(compared["n"]), estimate_text(compared["difference"], compared["interval"], "+")]
@@ -41,7 +40,8 @@ def longer(part: Row) -> str:
     if not result:
         return "No two seeds are computed with another number of epochs.\n"
     usual, longest = result["chosen_epoch_of_usual"], result["chosen_epoch"]
-    line = [part["technique"], str(part["learning_rate"]), str(part["epochs"]), str(usual["n"])]
+    line = [part["technique"], str(part["learning_rate"]), str(part["epochs"])]
+    line += [seeds_text(usual["n"], result["failures"])]
     line += [f"{of['median']:.0f} ({of['lowest']:.0f} to {of['highest']:.0f})" for of in (usual, longest)]
     line += [estimate_text(result["test_accuracy"]["difference"], result["test_accuracy"]["interval"], "+")]
     return markdown(LONGER_HEADER, [line])

@@ -16,9 +16,9 @@ from lenet5.report.figures import STYLE, png
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.params import TrainSettings, load_params
 from lenet5.support.paths import METRICS
-from replication.analysis.comparison import OUTCOMES, Techniques
+from replication.analysis.comparison import OUTCOMES, Techniques, mean_with_interval
 from replication.analysis.results import Outcome
-from replication.analysis.statistics import describe, t_interval
+from replication.analysis.statistics import describe
 from replication.recipes import figures, tables
 from replication.recipes.plan import PLAN, RECIPES, load_recipes, read_runs
 
@@ -48,7 +48,7 @@ def augmented(settings: TrainSettings) -> bool:
 
 def against_chosen(runs: Techniques, chosen: list[str], settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the difference of each recipe in validation accuracy, in points, from the chosen one that is augmented
-    like it, seed by seed, with Student's 95 % interval."""
+    like it, seed by seed, with its 95 % interval."""
     reference_of = {augmented(settings[name]): name for name in chosen}
     compared = {}
     for name, ours in runs.items():
@@ -57,12 +57,7 @@ def against_chosen(runs: Techniques, chosen: list[str], settings: Settings) -> d
         if reference == name or len(seeds) < 2:
             continue
         accuracies, theirs = (each.values(ON_VALIDATION[ACCURACY], seeds) for each in (ours, runs[reference]))
-        differences = accuracies - theirs
-        compared[name] = {
-            "reference": reference,
-            "difference": float(differences.mean()),
-            "interval": t_interval(differences),
-        }
+        compared[name] = {"reference": reference} | mean_with_interval(accuracies - theirs)
     return compared
 
 

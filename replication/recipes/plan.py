@@ -47,6 +47,11 @@ def load_recipes(path: Path = PLAN) -> Recipes:
     """Return the validated plan. Raises UserError with one line for each mistake."""
     plan = validated(Recipes, read_yaml(path), str(path))
     mistakes = technique_mistakes(load_params().train, plan.recipes, str(path), "recipes")
+    mistakes += [
+        f"{path}: recipes.{name} has seed, which each of its runs has from search or final; remove it."
+        for name, overrides in plan.recipes.items()
+        if "seed" in overrides
+    ]
     for key, part, source, known in (
         ("search", plan.search, "recipes", list(plan.recipes)),
         ("final", plan.final, "search.recipes", plan.search.recipes),

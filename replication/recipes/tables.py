@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lenet5.report.tables import estimate_text, markdown
+from lenet5.report.tables import estimate_text, markdown, seeds_text
 
 Row = dict[str, Any]
 SEARCH = ["recipe", "validation accuracy %", "lowest to highest", "vs. the chosen one (95 %)", "validation loss"]
@@ -32,9 +32,9 @@ def final(rows: list[Row]) -> str:
 
 def _final_cells(row: Row) -> list[str]:
     if "test_accuracy" not in row:
-        return [row["recipe"], "", "", f"{row['failures']} diverged", "", "", "", ""]
+        return [row["recipe"], "", seeds_text(0, row["failures"]), "", "", "", "", ""]
     accuracy = row["test_accuracy"]
-    line = [row["recipe"], f"{row['parameters']:,}", str(accuracy["n"])]
+    line = [row["recipe"], f"{row['parameters']:,}", seeds_text(accuracy["n"], row["failures"])]
     line += [estimate_text(accuracy["mean"], accuracy["interval"]), _extremes(accuracy)]
     line += [f"{row['test_loss']['mean']:.4f}"]
     return [*line, f"{row['calibration_error']['mean']:.2f}", f"{row['validation_accuracy']['mean']:.2f}"]

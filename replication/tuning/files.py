@@ -6,31 +6,29 @@ from typing import Any
 from pydantic import Field
 
 from lenet5.support.errors import UserError
-from replication.analysis.results import Failure, Metrics, Trained, checked_run, read_json
+from replication.analysis.results import Failure, Identity, Metrics, Trained, checked_run, read_json
 from replication.tuning.plan import Cell, Planned, Schedule, Tuning, refine, search
 
 Runs = list[dict[str, Any]]
 
 
-class Tried(Trained):
+class InCell(Identity):
+    """What identifies a run: its cell and seed."""
+
+    technique: str = Field(alias="setting")
+    schedule: Schedule
+
+
+class Tried(InCell, Trained):
     """A run of the stages `search` and `refine`, whose files hold nothing of test images."""
 
-    technique: str = Field(alias="setting")
-    schedule: Schedule
 
-
-class Tested(Metrics):
+class Tested(InCell, Metrics):
     """A run of the stage `final`."""
 
-    technique: str = Field(alias="setting")
-    schedule: Schedule
 
-
-class Failed(Failure):
+class Failed(InCell, Failure):
     """A run that diverged."""
-
-    technique: str = Field(alias="setting")
-    schedule: Schedule
 
 
 def read_runs(file: Planned) -> Runs:
@@ -60,12 +58,12 @@ def read_all(files: list[Planned]) -> Runs:
 
 
 def read_search(plan: Tuning) -> Runs:
-    """Return all runs of the stage `search`. Raises UserError as `read_all`."""
+    """Return all runs of the stage `search`. Raises UserError as `read_all` does."""
     return read_all([search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings])
 
 
 def read_refine(plan: Tuning) -> Runs:
-    """Return all runs of the stage `refine`. Raises UserError as `read_all`."""
+    """Return all runs of the stage `refine`. Raises UserError as `read_all` does."""
     return read_all([refine(plan, technique) for technique in plan.choices])
 
 

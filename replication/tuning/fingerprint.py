@@ -1,6 +1,6 @@
 """Fingerprint what the code computes for each setting: short runs -> metrics/tuning/fingerprint.json.
 
-As replication/fingerprint.py. One learning rate and one schedule stand for all. A digest includes the schedules and
+Like replication/fingerprint.py. One learning rate and one schedule stand for all. A digest includes the schedules and
 seeds of the search, which a file of the search has besides its setting and learning rate.
 """
 

@@ -105,6 +105,23 @@ def test_the_choice_does_not_depend_on_the_test_images(tuned: Project) -> None:
     assert after[FINAL] != before[FINAL]
 
 
+def test_runs_on_the_validation_images_log_them_as_such(tuned_project: Project) -> None:
+    final = [log for log in tuned_project.root.glob("logs/tuning-*.log") if re.search(r"-[67]\.log", log.name)]
+    others = set(tuned_project.root.glob("logs/tuning-*.log")) - set(final)
+    assert final and all("test accuracy" in log.read_text() for log in final)
+    assert others and not any("test accuracy" in log.read_text() for log in others)
+    assert all("validation accuracy" in log.read_text() for log in others)
+
+
+def test_candidates_outside_the_tuning_plan_are_reported(tuned: Project) -> None:
+    best = content(tuned, "metrics/tuning/candidates.json")["dropout"][0]["setting"]
+    settings = {name: values for name, values in TUNING["settings"].items() if name != best}
+    change(tuned, settings=settings, choices=CHOICES | {"dropout": [name for name in settings if name != "baseline"]})
+    result = tuned.run("python", "-m", "replication.tuning.analysis", check=False)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert f"candidates.json has {best}, which the plan lacks. Run `make tune`" in result.stderr
+
+
 def test_a_clone_of_tuned_techniques_is_up_to_date(tuned_project: Project, tmp_path: Path) -> None:
     tuned_project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 
 from lenet5.report.figures import STYLE, png
+from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.paths import METRICS
 from replication.analysis.figures import notice
@@ -24,6 +25,10 @@ def main() -> None:
     inputs = Inputs(lambda: (load_plan(), load_tuning()), CANDIDATES, CHOICE, *folders)
     margin, plan = inputs.parameters[0].equivalence_points, inputs.parameters[1]
     candidates, chosen = read_cells(CANDIDATES), read_cells(CHOICE)
+    if unknown := [
+        cell.setting for cells in candidates.values() for cell in cells if cell.setting not in plan.settings
+    ]:
+        raise UserError(f"{CANDIDATES} has {unknown[0]}, which the plan lacks. Run `make tune` to write it again.")
     runs = read_search(plan) + read_refine(plan)
     tested = {technique: read_all([final(technique, seed) for seed in plan.final.seeds]) for technique in plan.choices}
     cells = searched(plan, runs, candidates, chosen)

@@ -38,8 +38,8 @@ def at_edge(plan: Tuning, candidates: Cells) -> dict[str, list[str]]:
     """Return, for each technique, in what its best cell of the search is at an end of the grid, where the plan extends
     it: "learning_rate", the lowest or the highest, or "setting", the strongest."""
     edges: dict[str, list[str]] = {}
-    for technique, cells in candidates.items():
-        for best in cells[:1]:
+    for technique in plan.choices:
+        for best in candidates.get(technique, [])[:1]:
             rates = plan.learning_rates
             strengths = {name: _strength(plan.settings[name]) for name in plan.choices[technique]}
             edges[technique] = ["learning_rate"] * (best.learning_rate in (min(rates), max(rates)))

@@ -77,6 +77,8 @@ def accuracy(tested: dict[str, Runs], rows: Rows, margin: float) -> Figure:
             mean_with_interval(values_axis, statistics["mean"], statistics["interval"], place - 0.12, style)
             text = (f"{statistics['mean']:.2f}", (statistics["mean"], place - 0.36))
             values_axis.annotate(*text, ha="center", va="center", fontsize=9)
+        elif row["failures"]:
+            values_axis.annotate("diverged", (0.5, place), xycoords=("axes fraction", "data"), ha="center")
         if result := row["against_baseline"]:
             seeds = common_seeds(runs)[row["technique"]]
             dots(differences_axis, ours.values(of, seeds) - baseline.values(of, seeds), place + 0.18, style)

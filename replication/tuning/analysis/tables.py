@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lenet5.report.tables import estimate_text, markdown, p_value_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text, seeds_text
 
 Row = dict[str, Any]
 HEADER = ["technique", "setting", "rate", "schedule", "seeds", "test accuracy % (95 %)", "vs. tuned baseline (95 %)"]
@@ -20,10 +20,9 @@ def full(rows: list[Row]) -> str:
 def _cells(row: Row) -> list[str]:
     line = [row["technique"], *map(str, row["cell"].values())] if row["cell"] else [row["technique"], "", "", ""]
     if "test_accuracy" not in row:
-        return [*line, f"{row['failures']} diverged" if row["failures"] else "", *[""] * 6]
+        return [*line, seeds_text(0, row["failures"]), *[""] * 6]
     accuracy, compared = row["test_accuracy"], row["against_baseline"]
-    seeds = str(accuracy["n"]) + (f", {row['failures']} diverged" if row["failures"] else "")
-    line += [seeds, estimate_text(accuracy["mean"], accuracy["interval"])]
+    line += [seeds_text(accuracy["n"], row["failures"]), estimate_text(accuracy["mean"], accuracy["interval"])]
     if compared:
         line += [estimate_text(compared["difference"], compared["interval"], "+")]
         line += [p_value_text(compared["sign_flip_p_holm"]), compared["verdict"]]
