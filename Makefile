@@ -28,7 +28,7 @@ replicate: $(READY) ## repeat every technique over seeds and analyse the results
 	@python -m replication.run
 
 .PHONY: tune
-tune: $(READY) ## run each technique at its best, and analyse the results; JOBS=n in parallel
+tune: $(READY) ## tune each technique and compare them; JOBS=n in parallel; JOBS=n in parallel
 	@python -m replication.tuning.run
 
 .PHONY: audit
@@ -54,7 +54,7 @@ sync: $(READY) ## bring dvc.yaml and the schemas for editors in line with params
 	@python -m replication.schema
 
 .PHONY: report
-report: .venv/ready-plots ## write all results to report.html, which works offline; REV=main adds the curves of that revision
+report: .venv/ready-plots ## write all results to report.html, which works offline; REV=main adds its curves
 	@exec python -m commands.report $${REV-}
 
 .PHONY: publish

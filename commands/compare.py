@@ -126,7 +126,7 @@ def labels(first: Revision, second: Revision, row: Row) -> list[str]:
 def verdict(row: Row, sides: list[str]) -> str:
     if row["p_holm"] < SIGNIFICANT:
         return f"{sides[row['test_accuracy']['difference'] > 0]} is better"
-    return "the same images are right" if same_images_right(row) else "cannot be told apart"
+    return "the same images are classified correctly" if same_images_right(row) else "cannot be told apart"
 
 
 def with_interval(difference: dict[str, Any], digits: int) -> str:

@@ -1,6 +1,6 @@
 """Check that the project can work in this folder, and install what its commands need into .venv.
 
-    python3 commands/environment.py [study | plots | s3 | test | benchmark]
+    python3 commands/environment.py [study | export | plots | s3 | test | benchmark]
 
 `make` runs this before every command. Without a group, it reports what would stop a command, and replaces an
 environment that cannot work any more. With a group, it installs requirements/<group>.txt, with uv where it is on the

@@ -60,10 +60,10 @@ def main(model: Path, form: str, output: Path | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m commands.export",
-        description="Write a model in a format of other programs.",
+        description="Export a model to a format that other programs read.",
         epilog="Example: python -m commands.export --format onnx models/dropout.pt writes models/dropout.onnx.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a trained model, such as models/dropout.pt")
-    parser.add_argument("--format", dest="form", required=True, choices=INPUT, help="of the file to write")
+    parser.add_argument("--format", dest="form", required=True, choices=INPUT, help="format of the file to write")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: next to the model, with another suffix")
     main(**vars(parser.parse_args()))

@@ -84,8 +84,8 @@ def missing_tags(models: dict[str, str]) -> dict[str, str]:
     for name, path in tags.items():
         if kinds.get(name) == "tag" and tagged_models(name).get(path) != models.get(path):
             mistakes.append(
-                f"{name} is a tag of another {path}, and tags do not move. Raise the version in {PROJECT}, commit it, "
-                "and run this again."
+                f"{name} is a tag of another {path}, and tags do not move. Raise the version in {PROJECT} and "
+                "CITATION.cff, commit it, and run this again."
             )
         elif name in kinds and kinds[name] != "tag":
             mistakes.append(f"The tag {name} is not annotated. Run `git tag --delete {name}`, then this again.")
@@ -109,7 +109,7 @@ def tag(models: dict[str, str]) -> None:
     for name, path in tags.items():
         run("git", "tag", "--annotate", name, "--message", f"{path}, md5 {models[path]}")
     if tags:
-        print(f"Created the tags {', '.join(tags)}. `git push --tags` shares them.")
+        print(f"Created the tags {', '.join(tags)}. `git push --follow-tags` shares them.")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ longer exists, run it by hand. A kill or a power failure can leave
 - an entry of DVC's run cache cut off: it is deleted, as DVC itself does if the entry is not valid YAML;
 - an object of DVC's cache with another content than its name, which is its md5: it is deleted, since DVC restores
   files from it without checking them;
-- an entry in .dvc/tmp/rwlock whose process id now belongs to another process, for which DVC would wait for ever, or
+- an entry in .dvc/tmp/rwlock whose process id now belongs to another process, for which DVC would wait forever, or
   that file emptied: it is removed.
 """
 

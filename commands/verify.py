@@ -141,11 +141,11 @@ def main(arguments: list[str]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("techniques", nargs="*", metavar="TECHNIQUE", help="only this one; all stages without any")
-    parser.add_argument("--replicates", metavar="N", help="N replicates instead, drawn at random")
+    parser.add_argument("techniques", nargs="*", metavar="TECHNIQUE", help="verify only this technique (default: all)")
+    parser.add_argument("--replicates", metavar="N", help="verify N replicates, drawn at random, instead")
     options = parser.parse_args(arguments)
     if options.replicates and options.techniques:
-        parser.error("name techniques, or the number of replicates")
+        parser.error("give techniques or --replicates, not both")
 
     commit, about = run("git", "rev-parse", "--short", "HEAD"), machine()
     print(f"Verifying commit {commit} on this machine:")

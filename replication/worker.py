@@ -172,7 +172,9 @@ def main(names: list[str], part: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m replication.worker", description="Compute replicates, share them.")
+    parser = argparse.ArgumentParser(
+        prog="python -m replication.worker", description="Compute replicates and share them."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="stages, such as replicate@dropout-3")
     parser.add_argument("--shard", dest="part", metavar="I/N", help="the I-th of N shares of all replicates")
     arguments = parser.parse_args()

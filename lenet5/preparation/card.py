@@ -37,6 +37,7 @@ def data_card(data: Data, settings: DataSettings) -> str:
     counts = [split.labels.bincount(minlength=len(names)).tolist() for split in data]
     classes = [[name, *(f"{count:,}" for count in row)] for name, *row in zip(names, *counts, strict=True)]
     classes.append(["all", *(f"{sum(row):,}" for row in counts)])
+    equal = identical_images(data)
     part = "" if settings.subset == 1 else f" Only the first {100 * settings.subset:g} % of the images are used."
     return "\n".join(
         [
@@ -52,7 +53,7 @@ def data_card(data: Data, settings: DataSettings) -> str:
             "The files hold uint8 images, padded with zeros from 28x28 to 32x32, and int64 labels from 0.\n",
             _table(["class", *data._fields], classes),
             "## Known problems\n",
-            f"- **Identical images.** {identical_images(data):,} images equal an earlier one, pixel by pixel.",
+            f"- **Identical images.** {equal if equal else 'No'} images equal an earlier one, pixel by pixel.",
             PROBLEMS if known else "",
         ]
     )

@@ -28,7 +28,7 @@ images and weights, and the epoch; `load_model` of the package `lenet5` checks t
 ## Intended use
 
 Comparing regularisation techniques, teaching, and trying out DVC. The models predict one of their classes for any
-picture, also for one that shows none of them. Do not use them where an error has consequences.
+picture, even one that shows none of them. Do not use them where an error has consequences.
 
 ## Metrics
 

@@ -89,7 +89,10 @@ def test_two_commits_give_the_numbers_computed_by_hand(results: Project) -> None
     write(results, "dropout", SECOND, loss=0.25, spread=0.1)
     save(results, "second")
     unchanged, row = rows(results.run("python", "-m", "commands.compare", "first", "second", "--json").stdout)
-    assert (unchanged["techniques"], unchanged["verdict"]) == (["baseline"] * 2, "the same images are right")
+    assert (unchanged["techniques"], unchanged["verdict"]) == (
+        ["baseline"] * 2,
+        "the same images are classified correctly",
+    )
     assert row["techniques"] == ["dropout", "dropout"]
     assert (row["over"], row["n"]) == ("images", 20)
     accuracy = row["test_accuracy"]
@@ -120,7 +123,7 @@ def test_replicates_of_both_sides_are_compared_seed_by_seed(results: Project, co
     write_replicates(results, "dropout", SEEDS["second"], FIRST)
     (results.root / "metrics/replicates/0.01/dropout-4.json").write_text('{"failure": "diverged"}')
     images, seeds = rows(compare(results, "seeds", "workspace", "--technique", "dropout", "--json"))
-    assert (images["over"], images["verdict"]) == ("images", "the same images are right")
+    assert (images["over"], images["verdict"]) == ("images", "the same images are classified correctly")
     assert (seeds["over"], seeds["n"]) == ("seeds", 4)
     # Differences of 0, 3, 4 and 5 points: mean 3, standard deviation sqrt(14/3), t(0.975; 3) = 3.18245.
     assert seeds["test_accuracy"]["values"] == pytest.approx([74, 77])
@@ -205,7 +208,7 @@ def test_only_differing_techniques_share_in_holms_correction() -> None:
     # Differences -80, -81: t = -161, and with one degree p = 2 / pi atan(1 / 161).
     p_up, p_down = 1 - (27 / 29) ** 0.5, 2 / math.pi * math.atan(1 / 161)
     expected = {
-        ("baseline", "images"): (20, [50, 50], 0, 1, 1, "the same images are right"),
+        ("baseline", "images"): (20, [50, 50], 0, 1, 1, "the same images are classified correctly"),
         ("a", "images"): (20, [50, 100], 50, 2 / 2**10, 6 / 2**10, "new is better"),
         ("a", "seeds"): (3, [89, 89.375], 0.375, p_up, p_up, "new is better"),
         ("b", "images"): (20, [50, 10], -40, 2 / 2**8, 4 / 2**8, "old is better"),
