@@ -10,15 +10,13 @@ set_up()
 import argparse
 
 from lenet5.support.params import DataSettings, Params, TrainSettings, load_params
-from lenet5.support.schema import validated
 from replication.recipes.plan import FILES, Recipes, load_recipes, path_of
-from replication.replicate import compute
+from replication.replicate import compute, of_seed
 
 
 def run_settings(params: Params, plan: Recipes, recipe: str, seed: int) -> tuple[TrainSettings, DataSettings]:
     """Return the settings of a run and of its data. Raises UserError for an unknown recipe or an invalid seed."""
-    settings = plan.settings(params, recipe).model_dump() | {"seed": seed}
-    return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
+    return of_seed(params, plan.settings(params, recipe).model_dump(), seed)
 
 
 def main(part: str, recipe: str, seed: int) -> None:

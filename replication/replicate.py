@@ -26,7 +26,7 @@ from lenet5.preparation.sources import load_prepared
 from lenet5.report.metrics import evaluate
 from lenet5.support.errors import DivergenceError
 from lenet5.support.files import write_json
-from lenet5.support.params import DataSettings, TrainSettings, load_params, technique_settings
+from lenet5.support.params import DataSettings, Params, TrainSettings, load_params, technique_settings
 from lenet5.support.schema import validated
 from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_of
 from lenet5.training.cuda import require_gpu
@@ -153,13 +153,19 @@ def compute(
         checkpoint.delete()
 
 
+def of_seed(params: Params, settings: dict[str, Any], seed: int) -> tuple[TrainSettings, DataSettings]:
+    """Return training settings with a seed, which also draws the validation images. Raises UserError for an invalid
+    value."""
+    settings = settings | {"seed": seed}
+    return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
+
+
 def main(technique: str, seed: int, learning_rate: float, confirm: bool, epochs: int | None) -> None:
-    changes = {"seed": seed, "learning_rate": learning_rate} | ({} if epochs is None else {"epochs": epochs})
+    changes = {"learning_rate": learning_rate} | ({} if epochs is None else {"epochs": epochs})
 
     def parameters() -> tuple[TrainSettings, DataSettings]:
         params = load_params()
-        settings = technique_settings(params, technique).model_dump() | changes
-        return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
+        return of_seed(params, technique_settings(params, technique).model_dump() | changes, seed)
 
     folder = LONGER if epochs is not None else CONFIRMATION if confirm else REPLICATES
     compute(technique, path_of(technique, seed, learning_rate, folder), parameters, curves=folder != REPLICATES)

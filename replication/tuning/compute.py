@@ -18,17 +18,15 @@ from typing import Any
 
 from lenet5.support.files import write_json
 from lenet5.support.params import DataSettings, Params, TrainSettings, load_params
-from lenet5.support.schema import validated
-from replication.replicate import compute_run
+from replication.replicate import compute_run, of_seed
 from replication.tuning.plan import Cell, Planned, Tuning, final, load_tuning, refine, require_known, search
 
 
 def run_settings(params: Params, plan: Tuning, cell: Cell, seed: int) -> tuple[TrainSettings, DataSettings]:
     """Return the settings of a run and of its data. Raises UserError for an unknown setting or an invalid value."""
     require_known(cell.setting, plan.settings, "settings")
-    changes = {"learning_rate": cell.learning_rate, "schedule": cell.schedule, "seed": seed}
-    settings = params.train.model_dump() | plan.settings[cell.setting] | changes
-    return validated(TrainSettings, settings, "arguments"), params.data.model_copy(update={"split_seed": seed})
+    of_cell = {"learning_rate": cell.learning_rate, "schedule": cell.schedule}
+    return of_seed(params, params.train.model_dump() | plan.settings[cell.setting] | of_cell, seed)
 
 
 def searched(plan: Tuning, setting: str, rate: float) -> Planned:
