@@ -155,7 +155,7 @@ def test_code_edited_while_a_program_starts_is_noticed(project: Project) -> None
     assert ended.stderr.startswith("lenet5/support/params.py changed during this run.")
 
 
-@pytest.mark.parametrize("file", ["dvc.yaml", "replication/dvc.yaml"])
+@pytest.mark.parametrize("file", ["dvc.yaml", "replication/dvc.yaml", "replication/tuning/dvc.yaml"])
 def test_every_stage_compares_what_it_read(file: str) -> None:
     programs = set(re.findall(r"python -m ([\w.]+)", (ROOT / file).read_text()))
     paths = {program: ROOT / program.replace(".", "/") for program in programs}
@@ -164,5 +164,5 @@ def test_every_stage_compares_what_it_read(file: str) -> None:
     }
     texts = {program: path.read_text() for program, path in mains.items()}
     # Runs of recipes are computed by the function that computes the replicates.
-    compares = ("    inputs.require_unchanged()\n", "from replication.replicate import compute\n")
+    compares = ("    inputs.require_unchanged()\n", "from replication.replicate import compute, of_seed\n")
     assert [program for program, text in texts.items() if not any(each in text for each in compares)] == []

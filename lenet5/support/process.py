@@ -33,19 +33,10 @@ M_MMAP_THRESHOLD = -3
 # project, to the user's repository and index. The list is that of `git rev-parse --local-env-vars`, without those that
 # hold configuration.
 GIT_VARIABLES = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-)
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
+)  # fmt: skip
 
 PACKAGES = ("lenet5", "stages", "replication")  # whose code a result may depend on
 T = TypeVar("T")
@@ -66,11 +57,6 @@ def versions(paths: Iterable[Path]) -> dict[Path, Version]:
 def digests(paths: Iterable[Path]) -> dict[Path, str]:
     """Return the sha256 of each file. Missing files are left out."""
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
-
-
-def parameter_files() -> list[Path]:
-    """Return the files from which parameters are read: params.yaml and the plans of replication/."""
-    return [Path("params.yaml"), *Path("replication").rglob("*.yaml")]
 
 
 def loaded_sources() -> set[Path]:
@@ -103,7 +89,8 @@ class Inputs(Generic[T]):
         _report_changes({path for path in loaded if loaded[path] != AT_START.get(path, loaded[path])})
         self._read, self._paths = read, paths
         self._versions = versions(paths)
-        self._parameter_files = versions(parameter_files())
+        self._parameter_files = [Path("params.yaml"), *Path("replication").rglob("*.yaml")]
+        self._parameter_versions = versions(self._parameter_files)
         self.parameters = read()
 
     def require_unchanged(self) -> None:
@@ -115,7 +102,7 @@ class Inputs(Generic[T]):
         except UserError:  # they are no longer valid
             unchanged = False
         if not unchanged:
-            edited = self._parameter_files.items() ^ versions(parameter_files()).items()
+            edited = self._parameter_versions.items() ^ versions(self._parameter_files).items()
             changed |= {path for path, _ in edited} or {Path("params.yaml")}
         _report_changes(changed)
 

@@ -160,6 +160,8 @@ EXPORT bool infer(
     float pixels[PIXELS * GROUP], s2[S2_SIZE * GROUP], s4[S4_SIZE * AT_ONCE];
     float c5[C5_UNITS * AT_ONCE], f6[F6_UNITS * AT_ONCE], grouped_logits[CLASSES * AT_ONCE];
     if (!all_in_range(batch, indices, image_count)) return false;
+    SHOW_TO_BARRIER(pixels);
+    SHOW_TO_BARRIER(s2);
     const bool batch_norm = false;
     const float *no_noise = NULL;
     Parameters p;

@@ -32,6 +32,10 @@ typedef int32_t vec_i32 __attribute__((vector_size(4 * LANES), aligned(4), may_a
 /* Keeps the compiler from carrying loaded values further in registers, which it would spill. */
 #define BARRIER __asm__ volatile("" ::: "memory")
 
+/* Makes BARRIER apply to a local array. While no other code has its address, nothing else can
+ * change it, and the compiler ignores the barrier for it. */
+#define SHOW_TO_BARRIER(array) __asm__ volatile("" : : "r"(array) : "memory")
+
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
