@@ -2,7 +2,7 @@
 
 Assumed: runs are as long as here, each on its own core, and start as soon as a core is free. Side by side, they slow
 each other down as all cores of this machine do, however many they are. A replicate costs one start of DVC, as long as a
-`dvc repro` with nothing to do. The rest of the study, one process after another, takes as long as here.
+`dvc repro` with nothing to do. What the study does before and after the training takes as long as here.
 """
 
 import heapq
@@ -37,13 +37,12 @@ def projection(benchmark: dict[str, Any], epochs: dict[str, int], replicates: in
 
     epochs: of each technique; replicates: of each technique.
     """
-    here, dvc = benchmark["machine"]["cores"], benchmark["seconds"]["nothing to do"]
-    rest = benchmark["seconds"]["study"] - makespan(run_seconds(benchmark, epochs, here).values(), here)
+    around, dvc = (benchmark["seconds"][part] for part in ("before and after training", "nothing to do"))
     result = {}
     for cores in CORES:
         runs = list(run_seconds(benchmark, epochs, cores).values())
         result[str(cores)] = {
-            "study": round(rest + makespan(runs, cores), 1),
+            "study": round(around + makespan(runs, cores), 1),
             "replicates": round(makespan([dvc + run for _ in range(replicates) for run in runs], cores), 1),
         }
     return result
