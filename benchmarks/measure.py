@@ -1,6 +1,7 @@
 """Time contenders in new processes, by turns, so that a change of the machine's speed affects all of them.
 
-Results are medians over rounds, and ratios are medians of the ratios within a round.
+Results are medians over rounds, and ratios are medians of the ratios within a round; only shares of the limit, which is
+itself the best of several rounds, are those of the shortest times.
 """
 
 import json
@@ -133,7 +134,8 @@ def shares_of_limit(seconds: Numbers, gflops: float) -> Numbers:
 
 
 def by_compiler(kernels: dict[str, Any], share: float, rounds: int) -> dict[str, dict[str, Numbers]]:
-    """Return the seconds of our epoch and their shares of the limit, for each level of vectors and compiler.
+    """Return the seconds of our epoch and their shares of the limit, for each level of vectors and compiler: like those
+    of the kernels, the shortest over the rounds, in which they take turns.
 
     kernels: what `benchmarks.kernels.kernels` returns, with the limits.
     """
@@ -147,8 +149,14 @@ def by_compiler(kernels: dict[str, Any], share: float, rounds: int) -> dict[str,
             for name, times in results.items():
                 (seconds,) = timed("native", share, str(BATCH), *level, CC=commands[name])
                 times.append({part: seconds[part] for part in ("train", "evaluate", "epoch")})
-        result[vectors] = {name: with_shares(medians(times), of["limit"]) for name, times in results.items()}
+        result[vectors] = {name: with_shares(shortest(times), of["limit"]) for name, times in results.items()}
     return result
+
+
+def shortest(rounds: list[Numbers]) -> Numbers:
+    """Return the shortest times of training and evaluation, and their sum, an epoch."""
+    times = {part: min(numbers[part] for numbers in rounds) for part in ("train", "evaluate")}
+    return {part: round(seconds, 3) for part, seconds in (times | {"epoch": sum(times.values())}).items()}
 
 
 def with_shares(seconds: Numbers, gflops: float) -> Numbers:

@@ -38,6 +38,7 @@ from lenet5.support.paths import METRICS
 from replication.analysis.plan import load_plan
 
 ROUNDS = 3
+COMPILER_ROUNDS = 5
 WORKERS = sorted({0, 1, 2, CORES})  # of the standard PyTorch loop; the fastest is compared
 # Contender -> the share of an epoch that is timed, after that of the standard loop.
 SHARES = {
@@ -143,7 +144,7 @@ def main() -> None:
     augmentation = medians([python("benchmarks.augmentation") for _ in range(ROUNDS)])
     print(f"seconds of augmentation, beside an epoch: {augmentation}", flush=True)
     of_kernels = kernels()
-    seconds_by_compiler = by_compiler(of_kernels, SHARES["native"], ROUNDS)
+    seconds_by_compiler = by_compiler(of_kernels, SHARES["native"], COMPILER_ROUNDS)
     print(f"seconds per epoch of ours, by vectors and compiler: {seconds_by_compiler}", flush=True)
     per_image = by_batch_size({best: share, **SCALED}, SCALED_ROUNDS)
     print(f"microseconds per image: {per_image}", flush=True)
