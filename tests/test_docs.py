@@ -337,6 +337,7 @@ def test_the_times_are_those_of_the_benchmark() -> None:
         f"Augmentation adds at most {100 * augmentation[kind] / epoch:.0f} % to an epoch's time (`{kind}`).",
         f"a DataLoader with {workers} workers, the fastest",
         f"data files present, all cores | {benchmark['seconds']['study'] / 60:.1f} min |",
+        f"figures and DVC | {benchmark['seconds']['before and after training']:.0f} s |",
         f"nothing to do | {benchmark['seconds']['nothing to do']:.1f} s |",
         f"takes {ratios[f'{reference} / native']:.1f} times as long per epoch",
         f"would need {ratios[f'study by {reference} / study']:.1f} times as long",
