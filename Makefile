@@ -28,7 +28,7 @@ replicate: $(READY) ## repeat every technique over seeds and analyse the results
 	@python -m replication.run
 
 .PHONY: tune
-tune: $(READY) ## tune each technique and compare them; JOBS=n in parallel; JOBS=n in parallel
+tune: $(READY) ## tune each technique and compare them; JOBS=n in parallel
 	@python -m replication.tuning.run
 
 .PHONY: audit

@@ -122,37 +122,38 @@ def test_a_replicate_is_discarded_if_params_changed(project: Project) -> None:
     assert not (project.root / "metrics/replicates").exists()
 
 
+def error_of(project: Project, folder: str, *lines: str) -> str:
+    """Return what a program of these lines, in a folder of code, prints as its error."""
+    start = ("from lenet5.support.process import Inputs, set_up", "set_up()", "from pathlib import Path")
+    (project.root / folder / "edit.py").write_text("\n".join([*start, *lines, ""]))
+    ended = project.run(sys.executable, "-m", f"{folder}.edit", check=False)
+    assert ended.returncode == 1
+    return ended.stderr
+
+
 def test_a_changed_plan_is_named(project: Project) -> None:
     add_replication(project, ROOT)
-    program = project.root / "replication/edit.py"
-    program.write_text(
-        "from lenet5.support.process import Inputs, set_up\n"
-        "set_up()\n"
-        "from pathlib import Path\n"
-        "path = Path('replication/tuning/params.yaml')\n"
-        "inputs = Inputs(path.read_text)\n"
-        "path.write_text(inputs.parameters + '# edited')\n"
-        "inputs.require_unchanged()\n"
+    error = error_of(
+        project,
+        "replication",
+        "path = Path('replication/tuning/params.yaml')",
+        "inputs = Inputs(path.read_text)",
+        "path.write_text(inputs.parameters + '# edited')",
+        "inputs.require_unchanged()",
     )
-    ended = project.run(sys.executable, "-m", "replication.edit", check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("replication/tuning/params.yaml changed during this run.")
+    assert error.startswith("replication/tuning/params.yaml changed during this run.")
 
 
 def test_code_edited_while_a_program_starts_is_noticed(project: Project) -> None:
-    program = project.root / "stages/edit.py"
-    program.write_text(
-        "from lenet5.support.process import Inputs, set_up\n"
-        "set_up()\n"
-        "from pathlib import Path\n"
-        "from lenet5.support import params\n"
-        "path = Path('lenet5/support/params.py')\n"
-        "path.write_text(path.read_text() + '# edited')\n"
-        "Inputs(params.load_params)\n"
+    error = error_of(
+        project,
+        "stages",
+        "from lenet5.support import params",
+        "path = Path('lenet5/support/params.py')",
+        "path.write_text(path.read_text() + '# edited')",
+        "Inputs(params.load_params)",
     )
-    ended = project.run(sys.executable, "-m", "stages.edit", check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("lenet5/support/params.py changed during this run.")
+    assert error.startswith("lenet5/support/params.py changed during this run.")
 
 
 @pytest.mark.parametrize("file", ["dvc.yaml", "replication/dvc.yaml", "replication/tuning/dvc.yaml"])

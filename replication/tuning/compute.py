@@ -29,26 +29,6 @@ def run_settings(params: Params, plan: Tuning, cell: Cell, seed: int) -> tuple[T
     return of_seed(params, params.train.model_dump() | plan.settings[cell.setting] | of_cell, seed)
 
 
-def searched(plan: Tuning, setting: str, rate: float) -> Planned:
-    """Return the file of the stage `search`. Raises UserError for what the plan lacks, as the next two functions do."""
-    require_known(setting, plan.settings, "settings")
-    require_known(rate, plan.learning_rates, "learning_rates")
-    return search(plan, setting, rate)
-
-
-def refined(plan: Tuning, technique: str) -> Planned:
-    """Return the file of the stage `refine`."""
-    require_known(technique, plan.choices, "choices")
-    return refine(plan, technique)
-
-
-def tested(plan: Tuning, technique: str, seed: int) -> Planned:
-    """Return the file of the stage `final`."""
-    require_known(technique, plan.choices, "choices")
-    require_known(seed, plan.final.seeds, "final.seeds")
-    return final(technique, seed)
-
-
 def main(find: Callable[..., Planned], **arguments: Any) -> None:
     def parameters() -> tuple[Planned, list[tuple[TrainSettings, DataSettings]]]:
         params, plan = load_params(), load_tuning()
@@ -80,11 +60,11 @@ if __name__ == "__main__":
         "setting", metavar="SETTING", help="a name under `settings` in replication/tuning/params.yaml"
     )
     of_setting.add_argument("rate", metavar="RATE", type=float, help="one of `learning_rates`, in the same file")
-    of_setting.set_defaults(find=searched)
+    of_setting.set_defaults(find=search)
     of_candidates = stages.add_parser("refine", help="compute the candidates of a technique with more seeds")
-    of_candidates.set_defaults(find=refined)
+    of_candidates.set_defaults(find=refine)
     of_choice = stages.add_parser("final", help="compute the choice of a technique, on the test images")
-    of_choice.set_defaults(find=tested)
+    of_choice.set_defaults(find=final)
     for of_technique in (of_candidates, of_choice):
         of_technique.add_argument("technique", metavar="TECHNIQUE", help="a name under `choices`, in the same file")
     of_choice.add_argument("seed", metavar="SEED", type=int, help="one of `final.seeds`, in the same file")

@@ -148,21 +148,27 @@ class Planned(NamedTuple):
 
 
 def search(plan: Tuning, setting: str, rate: float) -> Planned:
-    """Return the file of the stage `search` for a setting and a learning rate."""
+    """Return the file of the stage `search` for a setting and a learning rate. Raises UserError if the plan lacks one
+    of them."""
+    require_known(setting, plan.settings, "settings")
+    require_known(rate, plan.learning_rates, "learning_rates")
     cells = [Cell(setting, rate, schedule) for schedule in plan.schedules]
     return Planned("search", (setting, str(rate)), [(cell, seed) for cell in cells for seed in plan.search.seeds])
 
 
 def refine(plan: Tuning, technique: str) -> Planned:
-    """Return the file of the stage `refine` for a technique. Raises UserError if metrics/tuning/candidates.json is
-    missing or invalid, or lacks the technique."""
+    """Return the file of the stage `refine` for a technique. Raises UserError if the plan lacks it, or if
+    metrics/tuning/candidates.json is missing or invalid, or lacks it."""
+    require_known(technique, plan.choices, "choices")
     cells = _cells_of(technique, CANDIDATES)
     return Planned("refine", (technique,), [(cell, seed) for cell in cells for seed in plan.refine.seeds])
 
 
-def final(technique: str, seed: int) -> Planned:
-    """Return the file of the stage `final` for a technique and a seed. Raises UserError if metrics/tuning/choice.json
-    is missing or invalid, or lacks the technique."""
+def final(plan: Tuning, technique: str, seed: int) -> Planned:
+    """Return the file of the stage `final` for a technique and a seed. Raises UserError if the plan lacks one of them,
+    or if metrics/tuning/choice.json is missing or invalid, or lacks the technique."""
+    require_known(technique, plan.choices, "choices")
+    require_known(seed, plan.final.seeds, "final.seeds")
     return Planned("final", (technique, str(seed)), [(cell, seed) for cell in _cells_of(technique, CHOICE)])
 
 

@@ -30,7 +30,9 @@ def main() -> None:
     ]:
         raise UserError(f"{CANDIDATES} has {unknown[0]}, which the plan lacks. Run `make tune` to write it again.")
     runs = read_search(plan) + read_refine(plan)
-    tested = {technique: read_all([final(technique, seed) for seed in plan.final.seeds]) for technique in plan.choices}
+    tested = {
+        technique: read_all([final(plan, technique, seed) for seed in plan.final.seeds]) for technique in plan.choices
+    }
     cells = searched(plan, runs, candidates, chosen)
     rows = compared(tested, chosen, margin)
     content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": rows}
