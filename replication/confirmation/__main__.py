@@ -13,7 +13,7 @@ from typing import Any
 
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.paths import METRICS
-from replication.analysis.comparison import against_baseline, preferred_rates
+from replication.analysis.comparison import across_rates, against_baseline, preferred_rates
 from replication.analysis.figures import notice
 from replication.analysis.plan import load_plan
 from replication.analysis.results import CONFIRMATION, REPLICATES, Replicates, read_replicates
@@ -35,6 +35,7 @@ def main() -> None:
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
         content["results"] = confirm(fresh, ten_seeds, margin)
         content["preferred_by_validation"] = preferred_rates(fresh)
+        content["across_rates"] = across_rates(fresh)
         content["rules_of_selection"] = rules_of_selection(fresh)
         part = plan.confirmation.longer
         usual = fresh[part.learning_rate][part.technique] if part.seeds else Replicates([])

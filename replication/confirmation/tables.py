@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lenet5.report.tables import estimate_text, markdown, p_value_text, seeds_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text, range_text, seeds_text
 
 Row = dict[str, Any]
-HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "pairs", "vs. baseline (95 %)", "p (Holm)"]
-HEADER += ["verdict", "of ten seeds", "confirmed"]
+HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "pairs", "vs. baseline (95 %)"]
+HEADER += ["new training set", "p (Holm)", "verdict", "of ten seeds", "confirmed"]
 RULES_HEADER = ["technique", "rate", "test accuracy % at lowest validation loss"]
 RULES_HEADER += ["at highest validation accuracy, difference (95 %)", "at last epoch, difference (95 %)"]
 
@@ -26,9 +26,10 @@ def _cells(row: Row) -> list[str]:
     line += [estimate_text(accuracy["mean"], accuracy["interval"]) if accuracy else ""]
     if compared:
         line += [str(compared["n"]), estimate_text(compared["difference"], compared["interval"], "+")]
+        line += [range_text(compared["interval_new_training"], "+")]
         line += [p_value_text(compared["sign_flip_p_holm"]), compared["verdict"]]
     else:
-        line += [""] * 4
+        line += [""] * 5
     if "confirmed" not in row:
         return [*line, "", ""]
     return [*line, row["verdict_of_ten_seeds"] or "", "yes" if row["confirmed"] else "no"]

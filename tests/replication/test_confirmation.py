@@ -155,17 +155,20 @@ def test_a_complete_confirmation_is_compared(study: Path) -> None:
     lines = [line.split("|")[1:-1] for line in (study / "metrics/confirmation.md").read_text().splitlines()]
     table = {(line[0].strip(), line[1].strip()): [cell.strip() for cell in line] for line in lines[2:6]}
     accuracy, compared = rows[0.01, "batch_norm"]["test_accuracy"], rows[0.01, "batch_norm"]["against_baseline"]
+    low, high = compared["interval_new_training"]
     assert table["batch_norm", "0.01"] == [
         "batch_norm", "0.01", "8",
         f"{accuracy['mean']:.2f} ({accuracy['interval'][0]:.2f} to {accuracy['interval'][1]:.2f})", "8",
         f"{compared['difference']:+.2f} ({compared['interval'][0]:+.2f} to {compared['interval'][1]:+.2f})",
-        f"{compared['sign_flip_p_holm']:.3f}", "helps", "helps", "yes",
+        f"({low:+.2f} to {high:+.2f})", f"{compared['sign_flip_p_holm']:.3f}", "helps", "helps", "yes",
     ]  # fmt: skip
-    assert table["baseline", "0.01"][4:] == [""] * 6
+    assert table["baseline", "0.01"][4:] == [""] * 7
+    differences = [rows[rate, "batch_norm"]["against_baseline"]["difference"] for rate in (0.001, 0.01)]
+    of_rates = content["across_rates"]["batch_norm"]
+    assert (of_rates["n"], of_rates["interaction"]["difference"]) == (8, pytest.approx(-np.diff(differences)[0]))
     assert is_coloured(study / "metrics/confirmation.png")
     short = (study / "metrics/replication/fresh_seeds.md").read_text().splitlines()[-1].split("|")
-    of_rates = [rows[rate, "batch_norm"]["against_baseline"]["difference"] for rate in (0.001, 0.01)]
-    assert [cell.split()[0] for cell in short[2:4]] == [f"{difference:+.2f}" for difference in of_rates]
+    assert [cell.split()[0] for cell in short[2:4]] == [f"{difference:+.2f}" for difference in differences]
     assert short[4].strip() == "helps at 0.001 and 0.01"
 
 
@@ -187,7 +190,7 @@ def test_diverged_runs_are_counted_and_what_is_left_compared(study: Path) -> Non
     assert (lost["against_baseline"], lost["verdict_of_ten_seeds"], lost["confirmed"]) == (None, "helps", False)
     text = (study / "metrics/confirmation.md").read_text()
     assert "7, 1 diverged |" in text
-    assert re.search(r"\| batch_norm +\| +0.001 \| +7 diverged \|( +\|){5} +helps \| +no \|", text)
+    assert re.search(r"\| batch_norm +\| +0.001 \| +7 diverged \|( +\|){6} +helps \| +no \|", text)
 
 
 def test_the_committed_comparison_is_that_of_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
