@@ -1,11 +1,16 @@
 """The sections of a report on the pipelines in replication/, as HTML."""
 
+from pathlib import Path
+
 from commands.page import image, markdown
 from lenet5.support.paths import METRICS
 
 REPLICATION = METRICS / "replication"
 OVERVIEW = REPLICATION / "overview.md"
+DIFFERENCES = REPLICATION / "differences.png"
 CONFIRMATION = METRICS / "confirmation.md"
+FRESH_OVERVIEW = REPLICATION / "fresh_seeds.md"
+FRESH_DIFFERENCES = METRICS / "confirmation.png"
 RECIPES = METRICS / "recipes"
 RECIPES_TESTED = METRICS / "recipes.md"
 TUNING = METRICS / "tuning"
@@ -14,16 +19,23 @@ REPLICATE = "Run `make replicate` to compute it."
 TUNE = "Run `make tune` to compute it."
 
 
+def is_computed(table: Path) -> bool:
+    """Return whether a file holds a table. It is missing or holds a sentence until the runs are computed."""
+    return table.exists() and "|" in table.read_text(encoding="utf-8")
+
+
 def overview() -> str:
-    """Return what the ten seeds show, in short."""
+    """Return what the seeds show, in short: the fresh ones, if all are computed."""
     differences = "Differences from the baseline for each technique and learning rate, with their intervals."
+    fresh = is_computed(FRESH_OVERVIEW)
+    table, figure = (FRESH_OVERVIEW, FRESH_DIFFERENCES) if fresh else (OVERVIEW, DIFFERENCES)
     return "\n".join(
         [
             "<h3>Over seeds</h3>",
             "<p>Test accuracy of the baseline, and differences from it in points, with 95 % intervals for other runs "
             "from the same training images.</p>",
-            markdown(OVERVIEW, REPLICATE),
-            image(REPLICATION / "differences.png", differences, REPLICATE),
+            markdown(table, REPLICATE),
+            image(figure, differences, REPLICATE),
         ]
     )
 
@@ -32,6 +44,7 @@ def replicates() -> str:
     accuracy = "Test accuracy of every replicate, and the mean with its 95 % interval, as in the table."
     curves = "Validation loss of each technique over the epochs: the median over the seeds, and a band to the extremes."
     images = "Accuracy by distance from the training images, differences by class, images that every network misses."
+    differences = "Differences from the baseline for each technique and learning rate, with a dot for each seed."
     return "\n".join(
         [
             "<p>Each row summarises runs with different seeds, from the same training images. “New test images” "
@@ -39,6 +52,7 @@ def replicates() -> str:
             "probability that a run of the technique beats one of the baseline.</p>",
             markdown(METRICS / "replication.md", REPLICATE),
             image(REPLICATION / "accuracy.png", accuracy, REPLICATE),
+            *([image(DIFFERENCES, differences, REPLICATE)] if is_computed(FRESH_OVERVIEW) else []),
             image(REPLICATION / "curves.png", curves, REPLICATE),
             image(REPLICATION / "images.png", images, REPLICATE),
         ]
@@ -46,16 +60,12 @@ def replicates() -> str:
 
 
 def confirmation() -> str:
-    parts = [
+    text = (
         "<p>Fresh seeds repeat the comparison by a plan that was fixed before they were computed; a verdict of the ten "
         "seeds is confirmed if the fresh ones give the same. The plan also asks whether another rule for which epoch "
-        "to keep would change the accuracies.</p>",
-        markdown(CONFIRMATION, REPLICATE),
-    ]
-    if "<table>" in parts[-1]:  # until all seeds are computed, file and figure only state how many are
-        differences = "Differences from the baseline over the fresh seeds and over the ten seeds, with their intervals."
-        parts.append(image(CONFIRMATION.with_suffix(".png"), differences, REPLICATE))
-    return "\n".join(parts)
+        "to keep would change the accuracies.</p>"
+    )
+    return f"{text}\n{markdown(CONFIRMATION, REPLICATE)}"
 
 
 def recipes() -> str:
@@ -98,6 +108,6 @@ def replication_sections() -> dict[str, str]:
         found["Confirmation"] = confirmation()
     if RECIPES_TESTED.exists():
         found["Recipes"] = recipes()
-    if TUNING_TESTED.exists() and "|" in TUNING_TESTED.read_text(encoding="utf-8"):  # otherwise nothing is chosen
+    if is_computed(TUNING_TESTED):
         found["Tuned techniques"] = tuning()
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands.report import sections
-from commands.report_replication import confirmation, replication_sections
+from commands.report_replication import confirmation, overview, replicates, replication_sections
 from lenet5 import UserError
 from tests.conftest import ROOT
 from tests.project import Project
@@ -36,9 +36,10 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
     headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates", "Confirmation", "Recipes"]
     assert re.findall("<h2>(.*?)</h2>", markup) == headings
     images = re.findall(r'<img alt="[^"]{20,}" src="data:image/png;base64,[^"]+">', markup)
-    confirmation_is_complete = project.read("metrics/confirmation.md").startswith(b"|")
-    assert len(images) == markup.count("<img") == 8 + confirmation_is_complete
-    tables = ["summary.md", "replication/overview.md", "replication.md", "recipes.md", "recipes/search.md"]
+    is_complete = project.read("metrics/confirmation.md").startswith(b"|")
+    assert len(images) == markup.count("<img") == 8 + is_complete
+    overview_of = "fresh_seeds" if is_complete else "overview"
+    tables = ["summary.md", f"replication/{overview_of}.md", "replication.md", "recipes.md", "recipes/search.md"]
     for path in (f"metrics/{table}" for table in tables):
         for row in project.read(path).decode().splitlines()[2:]:
             name, *cells = [cell.strip().replace("<", "&lt;") for cell in row.strip("|").split("|")]
@@ -82,25 +83,33 @@ def test_a_missing_result_is_named_and_a_fork_needs_no_seeds(project: Project, m
     assert not (project.root / "report.html").exists()
 
 
-def test_a_confirmation_gets_its_figure_once_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fresh_seeds_come_first_once_they_are_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tables, figure = Path("metrics/confirmation.md"), Path("metrics/confirmation.png")
-    tables.parent.mkdir()
-    figure.write_bytes(b"a figure")
-    tables.write_text("8 of 30 fresh seeds are computed. Nothing is compared.\n")
-    html = confirmation()
-    assert "\n<p>8 of 30 fresh seeds are computed. Nothing is compared.</p>" in html
-    assert "<img" not in html and "<table" not in html
+    metrics = Path("metrics")
+    shutil.copytree(ROOT / "metrics/replication", metrics / "replication")
+    shutil.copy(ROOT / "metrics/replication.md", metrics)
+    tables, figure, short = (
+        metrics / name for name in ("confirmation.md", "confirmation.png", "replication/fresh_seeds.md")
+    )
+    figure.write_bytes(b"fresh")
+    (metrics / "replication/differences.png").write_bytes(b"ten")
+    fresh, ten = (f'src="data:image/png;base64,{base64.b64encode(content).decode()}"' for content in (b"fresh", b"ten"))
+    for path in (tables, short):
+        path.write_text("8 of 30 fresh seeds are computed. Nothing is compared.\n")
+    assert "\n<p>8 of 30 fresh seeds are computed. Nothing is compared.</p>" in confirmation()
+    assert ten in overview() and fresh not in overview() and ten not in replicates()
 
     tables.write_text("| technique | p |\n|:--|--:|\n| dropout | < 0.001 |\n\n| rule | % |\n|:--|--:|\n| last | 90 |\n")
+    short.write_text("| technique | verdict |\n|:--|--:|\n| dropout | open |\n")
     html = confirmation()
     assert re.findall('<th scope="col">(.*?)</th>', html) == ["technique", "p", "rule", "%"]
     rows = re.findall('<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', html)
     assert rows == [("dropout", "&lt; 0.001"), ("last", "90")]
-    assert f'src="data:image/png;base64,{base64.b64encode(b"a figure").decode()}"' in html
+    assert '<th scope="row">dropout</th><td>open</td>' in overview()
+    assert fresh in overview() and ten not in overview() and ten in replicates()
     figure.unlink()
     with pytest.raises(UserError, match=r"metrics/confirmation\.png is missing\. Run `make replicate`"):
-        confirmation()
+        overview()
 
 
 def test_tuned_techniques_are_shown_once_they_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
