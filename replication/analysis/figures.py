@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lenet5.report.figures import STYLE, WIDTH, label, png, styles
 from lenet5.support.params import BASELINE
-from replication.analysis.comparison import common_seeds
+from replication.analysis.comparison import OUTCOMES, PRIMARY, common_seeds
 from replication.analysis.plan import Plan
 from replication.analysis.results import Replicates
 
@@ -29,7 +29,7 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
             if "test_accuracy" not in row:
                 axis.annotate("diverged", (0.5, place), xycoords=("axes fraction", "data"), ha="center")
                 continue
-            values = of_rate[name].values(_percent)
+            values = of_rate[name].values(OUTCOMES[PRIMARY])
             dots(axis, values, place + 0.12, style)
             mean_with_interval(
                 axis, row["test_accuracy"]["mean"], row["test_accuracy"]["interval"], place - 0.16, style
@@ -70,7 +70,7 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
                 continue
             ours, baseline = of_rate[name], of_rate[BASELINE]
             seeds = common_seeds(of_rate)[name]
-            values = ours.values(_percent, seeds) - baseline.values(_percent, seeds)
+            values = ours.values(OUTCOMES[PRIMARY], seeds) - baseline.values(OUTCOMES[PRIMARY], seeds)
             dots(axis, values, place + 0.18, style)
             axis.plot(result["interval_new_images"], [place - 0.12] * 2, color=style["color"], linewidth=1)
             axis.plot(result["interval_new_training"], [place - 0.01] * 2, ":", color=style["color"], linewidth=1.5)
@@ -116,10 +116,6 @@ def curves(replicates: dict[float, dict[str, Replicates]]) -> Figure:
         axis.set_xlabel("epoch")
     figure.suptitle("line: median over seeds; band: from the lowest to the highest")
     return figure
-
-
-def _percent(replicate: dict[str, Any]) -> float:
-    return 100 * float(replicate["test_accuracy"])
 
 
 def _of(rows: Rows, technique: str) -> list[Any]:
