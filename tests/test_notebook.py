@@ -19,6 +19,7 @@ def clone_with_remote(project: Project, root: Path) -> Project:
     (project.root / "docs").mkdir()
     shutil.copy(ROOT / TOUR, project.root / "docs")
     shutil.copytree(ROOT / "metrics/replication", project.root / "metrics/replication")
+    shutil.copy(ROOT / "metrics/confirmation.png", project.root / "metrics")
     project.commit("results and notebook")
     project.run("git", "clone", "--quiet", str(project.root), str(root))
     remote = root.with_name("remote")
@@ -38,7 +39,7 @@ def test_the_notebook_runs_in_a_clone(project: Project, tmp_path: Path, monkeypa
         env=clone.environment() | {"IPYTHONDIR": str(tmp_path / "ipython")}
     )
     *_, tables, curves, classified = (cell.outputs for cell in notebook.cells)
-    for name, output in zip(("replication/overview.md", "summary.md"), tables, strict=True):
+    for name, output in zip(("replication/fresh_seeds.md", "summary.md"), tables, strict=True):
         assert output.data["text/markdown"] == (clone.root / "metrics" / name).read_text()
     assert ["image/png" in output.data for output in curves] == [True, True]
     picture, printed = classified

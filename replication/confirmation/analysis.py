@@ -11,7 +11,7 @@ import numpy as np
 
 from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE
-from replication.analysis.comparison import OUTCOMES, Techniques, differences, judge, mean_with_interval
+from replication.analysis.comparison import OUTCOMES, Techniques, common_seeds, differences, judge, mean_with_interval
 from replication.analysis.plan import Plan
 from replication.analysis.results import CONFIRMATION, LONGER, REMEDY, Replicates, path_of, read_seeds
 from replication.analysis.statistics import describe
@@ -85,17 +85,23 @@ def confirm(fresh: ByRate, ten_seeds: dict[float, dict[str, Row]], margin: float
 
 def rules_of_selection(fresh: ByRate) -> list[Row]:
     """Return one row for each technique at each rate with at least two seeds: the mean test accuracy in percent of the
-    epoch that each rule keeps, and its difference from that of the study's rule, seed by seed."""
+    epoch that each rule keeps, its difference from that of the study's rule, and that from the baseline under the same
+    rule, seed by seed."""
     rows = []
     for rate, technique, ours in cells(fresh):
         if len(ours.by_seed) < 2:
             continue
-        accuracies = {name: ours.values(partial(accuracy_of, rule)) for name, rule in RULES.items()}
         row: Row = {"learning_rate": rate, "technique": technique}
-        for name, values in accuracies.items():
+        paired = common_seeds(fresh[rate]).get(technique)
+        for name, rule in RULES.items():
+            accuracy = partial(accuracy_of, rule)
+            values = ours.values(accuracy)
             row[name] = {"mean": float(values.mean())}
             if name != OF_STUDY:
-                row[name] |= mean_with_interval(values - accuracies[OF_STUDY])
+                row[name] |= mean_with_interval(values - ours.values(partial(accuracy_of, RULES[OF_STUDY])))
+            if paired:
+                of_baseline = fresh[rate][BASELINE].values(accuracy, paired)
+                row[name]["against_baseline"] = mean_with_interval(ours.values(accuracy, paired) - of_baseline)
         rows.append(row)
     return rows
 

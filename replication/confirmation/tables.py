@@ -3,12 +3,14 @@
 from typing import Any
 
 from lenet5.report.tables import estimate_text, markdown, p_value_text, range_text, seeds_text
+from replication.confirmation.analysis import OF_STUDY, RULES
 
 Row = dict[str, Any]
 HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "pairs", "vs. baseline (95 %)"]
 HEADER += ["new training set", "p (Holm)", "verdict", "of ten seeds", "confirmed"]
-RULES_HEADER = ["technique", "rate", "test accuracy % at lowest validation loss"]
-RULES_HEADER += ["at highest validation accuracy, difference (95 %)", "at last epoch, difference (95 %)"]
+RULES_HEADER = ["technique", "rate", "at lowest validation loss %", "vs. baseline (95 %)"]
+RULES_HEADER += ["at highest validation accuracy %", "change (95 %)", "vs. baseline (95 %)"]
+RULES_HEADER += ["at last epoch %", "change (95 %)", "vs. baseline (95 %)"]
 
 LONGER_HEADER = ["technique", "rate", "epochs", "seeds", "kept epoch of the usual runs, median (range)"]
 LONGER_HEADER += ["of the longer runs", "test accuracy, difference in points (95 %)"]
@@ -49,13 +51,17 @@ def longer(part: Row) -> str:
 
 
 def rules(rows: list[Row]) -> str:
-    """Return the Markdown table of the test accuracies by the rule that keeps an epoch."""
+    """Return the Markdown table of the test accuracies by the rule that selects the kept epoch."""
     return markdown(RULES_HEADER, [_rules_cells(row) for row in rows])
 
 
 def _rules_cells(row: Row) -> list[str]:
-    line = [row["technique"], str(row["learning_rate"]), f"{row['validation_loss']['mean']:.2f}"]
-    for name in ("validation_accuracy", "last_epoch"):
+    line = [row["technique"], str(row["learning_rate"])]
+    for name in RULES:
         ours = row[name]
-        line.append(f"{ours['mean']:.2f}, {estimate_text(ours['difference'], ours['interval'], '+')}")
+        line.append(f"{ours['mean']:.2f}")
+        if name != OF_STUDY:
+            line.append(estimate_text(ours["difference"], ours["interval"], "+"))
+        compared = ours.get("against_baseline")
+        line.append(estimate_text(compared["difference"], compared["interval"], "+") if compared else "")
     return line

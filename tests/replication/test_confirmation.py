@@ -18,7 +18,7 @@ from lenet5.support.schema import read_yaml
 from replication.analysis.comparison import Techniques, against_baseline
 from replication.analysis.results import CONFIRMATION, LONGER, Replicates, packed, path_of
 from replication.confirmation.__main__ import main
-from replication.confirmation.analysis import confirm, rules_of_selection
+from replication.confirmation.analysis import RULES, confirm, rules_of_selection
 from tests.conftest import ROOT
 from tests.replication.replicates import curves_of
 
@@ -84,8 +84,14 @@ def test_each_rule_keeps_its_epoch() -> None:
             test_accuracy=[0.3, 0.5, 0.6, 0.8],
         ),
     ]
-    fresh = {0.01: {"baseline": Replicates(runs), "dropout": Replicates(runs[:1])}}
-    [row] = rules_of_selection(fresh)
+    by_epoch = [[value + 0.02 * epoch for epoch, value in enumerate(of["curves"]["test_accuracy"], 1)] for of in runs]
+    better = [
+        run(of["seed"], **(of["curves"] | {"test_accuracy": values})) for of, values in zip(runs, by_epoch, strict=True)
+    ]
+    fresh = {0.01: {"baseline": Replicates(runs), "weight_decay": Replicates(better), "dropout": Replicates(runs[:1])}}
+    row, of_better = rules_of_selection(fresh)
+    gains = [of_better[rule]["against_baseline"]["difference"] for rule in RULES]
+    assert gains == pytest.approx([3, 4, 8])
     assert (row["learning_rate"], row["technique"]) == (0.01, "baseline")
     assert row["validation_loss"] == {"mean": pytest.approx(25)}
     means = {rule: (row[rule]["mean"], row[rule]["difference"]) for rule in ("validation_accuracy", "last_epoch")}

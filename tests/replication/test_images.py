@@ -24,7 +24,7 @@ from replication.images.analysis import (
 )
 from tests.conftest import ROOT
 from tests.replication.test_analyse import replicates
-from tests.test_docs import estimate, words
+from tests.test_numbers import estimate, words
 
 COMMITTED: dict[str, Any] = json.loads((ROOT / "metrics/replication/images.json").read_text())
 

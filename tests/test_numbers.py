@@ -1,0 +1,236 @@
+"""README.md and docs/: every number and every statement about results follows from metrics/."""
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lenet5 import load_params
+from replication.replicate import SHORT_EPOCHS, SHORT_IMAGES
+from tests.conftest import ROOT
+
+
+def words(document: str) -> str:
+    """Return the text of a document with single spaces."""
+    return " ".join((ROOT / document).read_text().split())
+
+
+def metrics(name: str) -> Any:
+    return json.loads((ROOT / f"metrics/{name}.json").read_text())
+
+
+def estimate(of: dict[str, Any], digits: int = 2) -> str:
+    """Return a difference with its interval, as the documents show it."""
+    difference, low, high = (f"{value:+.{digits}f}" for value in (of["difference"], *of["interval"]))
+    return f"{difference} ({low} to {high})"
+
+
+def test_the_tables_are_those_that_the_pipelines_wrote() -> None:
+    assert (ROOT / "metrics/replication/fresh_seeds.md").read_text() in (ROOT / "README.md").read_text()
+    for name in ("replication.md", "confirmation.md", "replication/exercise.md", "recipes.md", "recipes/search.md"):
+        for table in (ROOT / "metrics" / name).read_text().rstrip().split("\n\n"):
+            assert f"\n\n{table.rstrip()}\n\n" in (ROOT / "docs/results.md").read_text()
+    assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "docs/results.md").read_text()
+    assert (ROOT / "metrics/summary.md").read_text() in (ROOT / "models/README.md").read_text()
+    theory = (ROOT / "docs/theory.md").read_text()
+    for check in metrics("theory")["checks"]:
+        cells = (check[key] for key in ("name", "compared", "max_difference", "result"))
+        assert f"\n| {' | '.join(cells)} |\n" in theory
+    design = words("docs/design.md")
+    for row in metrics("summary")["techniques"]:
+        assert f"{row['parameters']:,} parameters" in design or f"{row['parameters']:,} with" in design
+
+
+VERDICTS = {
+    ("batch_norm", 0.001): "helps",
+    ("dropout", 0.001): "helps",
+    ("weight_decay", 0.001): "helps",
+    ("batch_norm", 0.01): "helps",
+    ("dropout", 0.01): "hurts",
+    ("weight_decay", 0.01): "hurts",
+}
+
+
+def compared(name: str) -> dict[tuple[str, float], Any]:
+    """Return the differences from the baseline in metrics/<name>.json by technique and learning rate."""
+    rows = metrics(name)["results"]
+    return {(row["technique"], row["learning_rate"]): of for row in rows if (of := row["against_baseline"])}
+
+
+def distinguished(name: str) -> list[tuple[str, float]]:
+    """Return the cells whose interval for another training set excludes zero."""
+    return [cell for cell, of in compared(name).items() if np.prod(of["interval_new_training"]) > 0]
+
+
+def test_the_readmes_answers_are_those_of_the_analysis() -> None:
+    readme, fresh, rows = words("README.md"), metrics("confirmation"), compared("confirmation")
+    for name in ("confirmation", "replication"):
+        assert {cell: of["verdict"] for cell, of in compared(name).items()} == VERDICTS
+    assert len(fresh["seeds"]) == 30 and {of["n"] for of in rows.values()} == {30}
+    assert all(row["confirmed"] for row in fresh["results"] if row["against_baseline"])
+    preferred = fresh["preferred_by_validation"]
+    pairs = f"than at 0.01 in {preferred['0.001']} of {sum(preferred.values())} pairs of technique and seed"
+    assert pairs in readme and pairs in words("docs/results.md")
+    helped = [rows[name, rate]["difference"] for name, rate in VERDICTS if rate == 0.001]
+    assert f"all three techniques help, by {min(helped):.1f} to {max(helped):.1f} points" in readme
+    assert len(VERDICTS) - len(distinguished("confirmation")) == 3
+    assert "Another training set could change three of the six verdicts" in readme
+    summary = {row["technique"]: row for row in metrics("summary")["techniques"]}
+    p_values = {f"{summary[name]['mcnemar_p_holm']:.3f}" for name in ("dropout", "weight_decay")}
+    assert f"Holm-corrected p = {p_values.pop()} for both" in readme and not p_values
+    assert f"{metrics('benchmark')['seconds']['study'] / 60:.1f} minutes on two cores" in readme
+
+
+def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
+    results, fresh, rows = words("docs/results.md"), metrics("confirmation"), compared("confirmation")
+    assert all(estimate(of) in results for of in rows.values())
+    across = fresh["across_rates"]
+    for name, of in across.items():
+        technique = name.replace("_", " ").replace("norm", "normalisation")
+        assert re.search(f"{re.escape(estimate(of['interaction']))}[a-z ]* for {technique} \\(p < 0.001", results)
+        assert of["interaction"]["sign_flip_p_holm"] < 0.001
+        assert f"{estimate(of['gain_minus_difference'])} more than {technique}" in results
+        assert of["gain_minus_difference"]["interval"][0] > 0
+    assert f"there**: {estimate(across['dropout']['baseline_gain'])} points" in results
+    decay = rows["weight_decay", 0.01]
+    calibration, loss = decay["calibration_error"], decay["test_loss"]
+    assert f"with {calibration['seeds_lower']} of 30 seeds, {estimate(calibration)} points on average" in results
+    assert f"the test loss with {loss['seeds_lower']} of 30, {estimate(loss, 4).removesuffix(')')}" in results
+    cells = [("batch_norm", 0.01), ("dropout", 0.001), ("dropout", 0.01)]
+    assert sorted(distinguished("confirmation")) == cells
+    bounds = ["({:+.2f} to {:+.2f})".format(*rows[cell]["interval_new_training"]) for cell in cells]
+    assert f"at 0.01 {bounds[0]} and of dropout at 0.001 {bounds[1]} and at 0.01 {bounds[2]}." in results
+
+
+def test_what_is_said_of_the_kept_epoch_follows_from_the_runs() -> None:
+    results = words("docs/results.md")
+    rows = {(row["technique"], row["learning_rate"]): row for row in metrics("confirmation")["rules_of_selection"]}
+    baseline, *of_techniques = (rows[name, 0.001] for name in ("baseline", "batch_norm", "dropout", "weight_decay"))
+    batch_norm, dropout, decay = (estimate(of["validation_accuracy"]["against_baseline"]) for of in of_techniques)
+    assert f"its difference from the baseline is {decay} points" in results
+    assert f"Those of batch normalisation and dropout remain: {batch_norm} and {dropout}." in results
+    low, high = of_techniques[2]["validation_accuracy"]["against_baseline"]["interval"]
+    assert low < 0 < high and "vanishes if the epoch of highest validation accuracy is kept" in words("README.md")
+    gain, loss = (of["validation_accuracy"]["interval"] for of in (baseline, of_techniques[2]))
+    assert gain[0] > 0 > loss[1]  # "the baseline gains from that rule, weight decay does not"
+    last = [estimate(of["last_epoch"]["against_baseline"]) for of in of_techniques]
+    assert f"bring more at 0.001, {last[0]} and {last[1]}, since" in results
+    changes = [estimate(of["last_epoch"]) for of in (baseline, of_techniques[1])]
+    assert f"it changes by {changes[0]} points, dropout by {changes[1]}." in results
+
+
+def test_what_seed_0_decides_is_that_of_the_analysis() -> None:
+    without = metrics("replication")["verdicts_without_seed_0"]
+    found = {(name, rate) for rate, of_rate in without.items() for name in of_rate if of_rate[name] == "open"}
+    assert found == {("dropout", "0.001"), ("dropout", "0.01"), ("weight_decay", "0.001")}
+    assert "dropout is open at both rates and weight decay at 0.001" in words("docs/results.md")
+
+
+def test_the_share_of_errors_with_shirts_is_that_of_the_results() -> None:
+    pairs = {frozenset(("Shirt", other)) for other in ("T-shirt/top", "Pullover", "Coat")}
+    shares = []
+    for path in sorted((ROOT / "metrics/confusion").glob("*.csv")):
+        errors = pd.read_csv(path).query("actual != predicted")
+        similar = [frozenset(pair) in pairs for pair in zip(errors["actual"], errors["predicted"], strict=True)]
+        shares.append(100 * errors["count"][similar].sum() / errors["count"].sum())
+    text = f"{min(shares):.0f} to {max(shares):.0f} %, confuse shirts with T-shirts, pullovers or coats"
+    assert text in words("docs/results.md")
+
+
+def test_the_power_in_the_plan_is_that_of_the_analysis() -> None:
+    power = metrics("replication")["power_of_confirmation"]
+    lowest, highest = power["0.01"]["dropout"], power["0.01"]["batch_norm"]
+    every = [value for of_rate in power.values() for value in of_rate.values()]
+    assert (min(every), max(every)) == (lowest, highest)
+    text = f"{lowest:.2f} (dropout at 0.01) to {highest:g} (batch normalisation at 0.01)"
+    assert text in words("docs/analysis-plan.md")
+
+
+def test_what_is_said_of_ten_seeds_follows_from_the_analysis() -> None:
+    results, replication, rows = words("docs/results.md"), metrics("replication"), compared("replication")
+    assert all(estimate(of) in results for of in rows.values())
+    preferred = replication["preferred_by_validation"]
+    assert f"0.01 in {preferred['0.001']} of {sum(preferred.values())} pairs of technique and seed" in results
+    of_rates = [replication["across_rates"][name] for name in ("dropout", "weight_decay")]
+    paired = [estimate(of["gain_minus_difference"]) for of in of_rates]
+    assert f"The paired differences are {paired[0]} and {paired[1]} points" in results
+    assert all(np.prod(of["gain_minus_difference"]["interval"]) < 0 for of in of_rates)
+    assert distinguished("replication") == [("batch_norm", 0.01)]
+    low, high = rows["batch_norm", 0.01]["interval_new_training"]
+    assert f"only that of batch normalisation at 0.01, {low:+.2f} to {high:+.2f}" in results
+    assert f"in {100 * replication['share_baseline_first_of_those_that_hurt']['0.01']:.0f} % of draws" in results
+    kept = {row["technique"]: row["chosen_epoch"] for row in metrics("summary")["techniques"]}
+    assert all(epoch <= 15 for name, epoch in kept.items() if name != "weight_decay") and kept["weight_decay"] > 15
+
+
+def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
+    readme, results, recipes = words("README.md"), words("docs/results.md"), metrics("recipes")
+    plain, augmented = recipes["final"]
+    assert (plain["augmented"], augmented["augmented"]) == (False, True)
+    accuracies = [row["test_accuracy"] for row in (plain, augmented)]
+    reached = ["{:.2f} % ({:.2f} to {:.2f})".format(of["mean"], *of["interval"]) for of in accuracies]
+    assert all(f"**: {each} on the test images, with" in results for each in reached)
+    assert f"reach {reached[0]} and, with augmented images, {reached[1]}." in readme
+    search = {row["recipe"]: row for row in recipes["search"]}
+    parts = ("dropout", "smoothing", "decay")
+    without = [estimate(search[f"plain_without_{part}"]["against_chosen"]) for part in parts]
+    assert f"by {without[0]} points, label smoothing by {without[1]} and weight decay by {without[2]}." in results
+    shorter = [search[f"augmented_80_epochs{part}"]["against_chosen"] for part in ("", "_without_erasing")]
+    text = f"change it by {estimate(shorter[0])} points, and 80 epochs without erasing by {estimate(shorter[1])}: three"
+    assert text in results and all(np.prod(of["interval"]) < 0 for of in shorter)
+    described = {"batch_norm": True, "dropout": 0.3, "label_smoothing": 0.1, "optimizer": "adamw", "schedule": "cosine"}
+    assert plain["settings"].items() >= described.items()
+    assert not {"dropout", "label_smoothing"} & augmented["settings"].keys()
+    assert augmented["settings"]["epochs"] == 2 * load_params(ROOT / "params.yaml").train.epochs
+
+
+def test_what_is_said_of_the_exercise_follows_from_the_analysis() -> None:
+    results, rows = words("docs/results.md"), metrics("replication")["results"]
+    exercise = {(row["technique"], row["learning_rate"]): row["exercise"] for row in rows}
+    accuracies = {name: of["test"]["accuracy"] for (name, rate), of in exercise.items() if rate == 0.01}
+    order = sorted(accuracies, key=lambda name: -accuracies[name])
+    assert (order[0], order[-1]) == ("dropout", "batch_norm")
+    last = f"{accuracies['batch_norm']:.2f} %, baseline {accuracies['baseline']:.2f} %"
+    assert f"dropout first ({accuracies['dropout']:.2f} %) and batch normalisation last ({last})" in results
+    counts = metrics("replication")["exercise_counts"]
+    for name, images in (("test", 10_000), ("train", 48_000)):
+        batches = (counts[name]["total"] - counts[name]["start"]) // 10
+        assert f"10 x {batches} + {counts[name]['start']} = {counts[name]['total']} for {images:,}" in results
+
+    def inside(of: dict[str, Any]) -> bool:
+        within = {2.5 <= of[name] <= 97.5 for name in ("percentile", "percentile_all_images")}
+        assert len(within) == 1  # "no accuracy would enter or leave the range"
+        return bool(within.pop())
+
+    fits = {(key, name) for key, of in exercise.items() for name in ("test", "train") if inside(of[name])}
+    assert {(name, kind) for (name, rate), kind in fits if rate == 0.01} == {
+        (name, "test") for name in ("baseline", "dropout", "weight_decay")
+    }
+    assert exercise["batch_norm", 0.01]["test"]["percentile"] < 0.01
+    assert [name for name in accuracies if {((name, 0.001), kind) for kind in ("test", "train")} <= fits] == ["dropout"]
+    at = {name: f"{exercise[name, 0.01]['test']['percentile']:.1f}" for name in accuracies}
+    assert f"percentile {at['dropout']} of ours" in results
+    assert f"weight decay at {at['baseline']} and {at['weight_decay']}, so all three" in results
+    of_dropout = [f"{exercise['dropout', 0.001][kind]['percentile']:.1f}" for kind in ("test", "train")]
+    assert f"only the row of dropout fits, at percentiles {' and '.join(of_dropout)}" in results
+
+
+def test_the_plan_names_the_verdicts_that_depend_on_seed_0() -> None:
+    page, replication = words("docs/analysis-plan.md"), metrics("replication")
+    without = {
+        (name, rate): of for rate, all_ in replication["verdicts_without_seed_0"].items() for name, of in all_.items()
+    }
+    changed = {key for key, of in without.items() if of == "open"}
+    assert changed == {("dropout", "0.001"), ("weight_decay", "0.001"), ("dropout", "0.01")}
+    verdicts = f"{len(changed)} of the {len(without)} verdicts are open"
+    assert f"{verdicts}: dropout and weight decay at 0.001, and dropout at 0.01" in page
+    for row in replication["results"]:
+        key = row["technique"], str(row["learning_rate"])
+        assert key not in without or key in changed or row["against_baseline"]["verdict"] == without[key]
+
+
+def test_the_fingerprint_is_described_as_it_is() -> None:
+    page = words("docs/reproducibility.md")
+    assert f"for {SHORT_EPOCHS} epochs on {SHORT_IMAGES[0]:,} images" in page
