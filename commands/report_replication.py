@@ -62,8 +62,9 @@ def replicates() -> str:
 def confirmation() -> str:
     text = (
         "<p>Fresh seeds repeat the comparison by a plan that was fixed before they were computed; a verdict of the ten "
-        "seeds is confirmed if the fresh ones give the same. The plan also asks whether another rule for which epoch "
-        "to keep would change the accuracies.</p>"
+        "earlier seeds is confirmed if the fresh ones give the same. p is corrected over all differences. Intervals "
+        "cover other runs from the same training images; “new training set” also covers other training images. What "
+        "follows this table is exploratory: what if another epoch were kept, and what if training were longer?</p>"
     )
     return f"{text}\n{markdown(CONFIRMATION, REPLICATE)}"
 

@@ -74,8 +74,8 @@ def bca_interval(differences: Values) -> Interval:
 def sign_flip_p(differences: Values) -> float:
     """Return the two-sided p-value of the hypothesis that each difference could as well have the opposite sign.
 
-    It is the share of all sign patterns whose mean is at least as far from zero (Fisher, The Design of Experiments,
-    1935, section 21).
+    It is the share of all sign patterns, or of `EXACT` random ones if there are more, whose mean is at least as far
+    from zero (Fisher, The Design of Experiments, 1935, section 21).
     """
 
     def mean(values: Values, axis: int = -1) -> Any:

@@ -41,7 +41,7 @@ def longer(part: Row) -> str:
     """Return the Markdown table of the runs with another number of epochs, or a sentence if there are none."""
     result = part.get("result")
     if not result:
-        return "No two seeds are computed with another number of epochs.\n"
+        return "Fewer than two of these runs are computed.\n"
     usual, longest = result["chosen_epoch_of_usual"], result["chosen_epoch"]
     line = [part["technique"], str(part["learning_rate"]), str(part["epochs"])]
     line += [seeds_text(usual["n"], result["failures"])]
