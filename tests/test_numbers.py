@@ -169,6 +169,20 @@ def test_the_power_in_the_plan_is_that_of_the_analysis() -> None:
     assert text in words("docs/analysis-plan.md")
 
 
+def test_what_is_said_of_longer_training_follows_from_the_runs() -> None:
+    fresh = metrics("confirmation")
+    longer = fresh["longer_training"]["result"]
+    medians = [longer[name]["median"] for name in ("chosen_epoch", "chosen_epoch_of_usual")]
+    text = f"is {medians[0]:.0f} instead of {medians[1]:.0f}, and test accuracy changes by {estimate(longer['test_accuracy'])}"
+    assert f"{text} points" in words("docs/results.md") and longer["test_accuracy"]["interval"][0] > 0
+    [epochs] = [
+        row["chosen_epoch"]
+        for row in fresh["results"]
+        if (row["technique"], row["learning_rate"]) == ("baseline", 0.001)
+    ]
+    assert f"keeps epochs {epochs['lowest']:.0f} to {epochs['highest']:.0f} at this rate" in words("docs/results.md")
+
+
 def test_what_is_said_of_ten_seeds_follows_from_the_analysis() -> None:
     results, replication, rows = words("docs/results.md"), metrics("replication"), compared("replication")
     assert all(estimate(of) in results for of in rows.values())
