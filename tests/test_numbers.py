@@ -1,7 +1,6 @@
 """README.md and docs/: every number and every statement about results follows from metrics/."""
 
 import json
-import re
 from typing import Any
 
 import numpy as np
@@ -93,55 +92,6 @@ def test_the_readmes_answers_are_those_of_the_analysis() -> None:
     assert f"{metrics('benchmark')['seconds']['study'] / 60:.1f} minutes on two cores" in readme
 
 
-def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
-    results, fresh, rows = words("docs/results.md"), metrics("confirmation"), compared("confirmation")
-    assert all(estimate(of) in results for of in rows.values())
-    across = fresh["across_rates"]
-    for name, of in across.items():
-        technique = name.replace("_", " ").replace("norm", "normalisation")
-        assert re.search(f"{re.escape(estimate(of['interaction']))}[a-z ]* for {technique} \\(p < 0.001", results)
-        assert of["interaction"]["sign_flip_p_holm"] < 0.001
-        assert f"{estimate(of['gain_minus_difference'])} more than {technique}" in results
-        assert of["gain_minus_difference"]["interval"][0] > 0
-    assert f"there**: {estimate(across['dropout']['baseline_gain'])} points" in results
-    decay = rows["weight_decay", 0.01]
-    calibration, loss = decay["calibration_error"], decay["test_loss"]
-    assert f"with {calibration['seeds_lower']} of 30 seeds, {estimate(calibration)} points on average" in results
-    assert f"{estimate(loss, 4)} with {loss['seeds_lower']} of 30 seeds lower" in results
-    raised = [estimate(rows["batch_norm", rate]["calibration_error"]) for rate in (0.001, 0.01)]
-    assert f"raises the calibration error: {raised[0]} points at 0.001 and {raised[1]} at 0.01" in results
-    cells = [("batch_norm", 0.01), ("dropout", 0.001), ("dropout", 0.01)]
-    assert sorted(distinguished("confirmation")) == cells
-    assert sorted(distinguished("confirmation", corrected=True)) == cells[:2]
-    bounds = ["({:+.2f} to {:+.2f})".format(*rows[cell]["interval_new_training"]) for cell in cells]
-    assert f"at 0.01 {bounds[0]} and of dropout at 0.001 {bounds[1]} and at 0.01 {bounds[2]}." in results
-
-
-def test_what_is_said_of_the_kept_epoch_follows_from_the_runs() -> None:
-    results = words("docs/results.md")
-    rows = {(row["technique"], row["learning_rate"]): row for row in metrics("confirmation")["rules_of_selection"]}
-    baseline, *of_techniques = (rows[name, 0.001] for name in ("baseline", "batch_norm", "dropout", "weight_decay"))
-    batch_norm, dropout, decay = (estimate(of["validation_accuracy"]["against_baseline"]) for of in of_techniques)
-    gain, loss = (estimate(of["validation_accuracy"]) for of in (baseline, of_techniques[2]))
-    assert f"its difference from the baseline is {decay} points: the baseline gains {gain} points from" in results
-    assert f"weight decay loses a little, {loss}. Batch normalisation and dropout keep" in results
-    assert f"keep their leads, {batch_norm} and {dropout}." in results
-    low, high = of_techniques[2]["validation_accuracy"]["against_baseline"]["interval"]
-    assert low < 0 < high and "vanishes if the epoch of highest validation accuracy is kept" in words("README.md")
-    last = [estimate(of["last_epoch"]["against_baseline"]) for of in of_techniques]
-    assert f"dropout are larger, {last[0]} and {last[1]}." in results
-    changes = [estimate(of["last_epoch"]) for of in (baseline, of_techniques[1])]
-    assert f"by then, {changes[0]} points, while dropout has gained, {changes[1]}." in results
-    assert f"The lead of weight decay is {last[2]}." in results
-    decays, dropouts = (
-        [estimate(rows[name, 0.01][rule]["against_baseline"]) for rule in ("validation_accuracy", "last_epoch")]
-        for name in ("weight_decay", "dropout")
-    )
-    assert f"weight decay hurts more, {decays[0]} and {decays[1]}." in results
-    assert f"of dropout is {dropouts[0]} at the highest validation accuracy" in results
-    assert f"not clear at the last epoch, {dropouts[1]}." in results
-
-
 def test_what_seed_0_decides_is_that_of_the_analysis() -> None:
     without = metrics("replication")["verdicts_without_seed_0"]
     found = {(name, rate) for rate, of_rate in without.items() for name in of_rate if of_rate[name] == "open"}
@@ -167,20 +117,6 @@ def test_the_power_in_the_plan_is_that_of_the_analysis() -> None:
     assert (min(every), max(every)) == (lowest, highest)
     text = f"{lowest:.2f} (dropout at 0.01) to {highest:g} (batch normalisation at 0.01)"
     assert text in words("docs/analysis-plan.md")
-
-
-def test_what_is_said_of_longer_training_follows_from_the_runs() -> None:
-    fresh = metrics("confirmation")
-    longer = fresh["longer_training"]["result"]
-    medians = [longer[name]["median"] for name in ("chosen_epoch", "chosen_epoch_of_usual")]
-    text = f"is {medians[0]:.0f} instead of {medians[1]:.0f}, and test accuracy changes by {estimate(longer['test_accuracy'])}"
-    assert f"{text} points" in words("docs/results.md") and longer["test_accuracy"]["interval"][0] > 0
-    [epochs] = [
-        row["chosen_epoch"]
-        for row in fresh["results"]
-        if (row["technique"], row["learning_rate"]) == ("baseline", 0.001)
-    ]
-    assert f"keeps epochs {epochs['lowest']:.0f} to {epochs['highest']:.0f} at this rate" in words("docs/results.md")
 
 
 def test_what_is_said_of_ten_seeds_follows_from_the_analysis() -> None:
