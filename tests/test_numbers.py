@@ -1,6 +1,7 @@
 """README.md and docs/: every number and every statement about results follows from metrics/."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -146,9 +147,15 @@ def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
     assert all(f"**: {each} on the test images, with" in results for each in reached)
     assert f"reach {reached[0]} and, with augmented images, {reached[1]}." in readme
     search = {row["recipe"]: row for row in recipes["search"]}
-    parts = ("dropout", "smoothing", "decay")
-    without = [estimate(search[f"plain_without_{part}"]["against_chosen"]) for part in parts]
-    assert f"by {without[0]} points, label smoothing by {without[1]} and weight decay by {without[2]}." in results
+    parts = {"dropout": "dropout", "smoothing": "label smoothing", "decay": "weight decay"}
+    parts |= {"batch_norm": "batch normalisation", "schedule": "the cosine schedule"}
+    for part, name in parts.items():
+        left_out = search[f"plain_without_{part}"]["against_chosen"]
+        assert re.search(f"{re.escape(estimate(left_out))}( points)? for {name}", results)
+        assert left_out["interval"][1] < 0  # "each of five parts counts"
+    without = [search[f"augmented_without_{part}"]["against_chosen"] for part in ("batch_norm", "decay")]
+    assert f"without them, it changes by {estimate(without[0])} and {estimate(without[1])} points" in results
+    assert all(of["interval"][1] < 0 for of in without)
     shorter = [search[f"augmented_80_epochs{part}"]["against_chosen"] for part in ("", "_without_erasing")]
     text = f"change it by {estimate(shorter[0])} points, and 80 epochs without erasing by {estimate(shorter[1])}: three"
     assert text in results and all(np.prod(of["interval"]) < 0 for of in shorter)
