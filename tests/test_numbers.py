@@ -153,8 +153,12 @@ def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
         left_out = search[f"plain_without_{part}"]["against_chosen"]
         assert re.search(f"{re.escape(estimate(left_out))}( points)? for {name}", results)
         assert left_out["interval"][1] < 0  # "each of five parts counts"
-    without = [search[f"augmented_without_{part}"]["against_chosen"] for part in ("batch_norm", "decay")]
-    assert f"without them, it changes by {estimate(without[0])} and {estimate(without[1])} points" in results
+    without = [search[f"augmented_without_{part}"]["against_chosen"] for part in ("batch_norm", "decay", "schedule")]
+    changes = [estimate(of) for of in without]
+    text = (
+        f"by {changes[0]} points, without weight decay by {changes[1]} and without the cosine schedule by {changes[2]}."
+    )
+    assert f"without batch normalisation, it changes {text}" in results
     assert all(of["interval"][1] < 0 for of in without)
     shorter = [search[f"augmented_80_epochs{part}"]["against_chosen"] for part in ("", "_without_erasing")]
     text = f"change it by {estimate(shorter[0])} points, and 80 epochs without erasing by {estimate(shorter[1])}: three"
