@@ -55,10 +55,15 @@ VERDICTS = {
 }
 
 
+def by_cell(rows: list[dict[str, Any]]) -> dict[tuple[str, float], Any]:
+    """Return rows by technique and learning rate."""
+    return {(row["technique"], row["learning_rate"]): row for row in rows}
+
+
 def compared(name: str) -> dict[tuple[str, float], Any]:
     """Return the differences from the baseline in metrics/<name>.json by technique and learning rate."""
-    rows = metrics(name)["results"]
-    return {(row["technique"], row["learning_rate"]): of for row in rows if (of := row["against_baseline"])}
+    rows = by_cell(metrics(name)["results"])
+    return {cell: of for cell, row in rows.items() if (of := row["against_baseline"])}
 
 
 def distinguished(name: str, *, corrected: bool = False) -> list[tuple[str, float]]:
@@ -170,8 +175,8 @@ def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
 
 
 def test_what_is_said_of_the_exercise_follows_from_the_analysis() -> None:
-    results, rows = words("docs/results.md"), metrics("replication")["results"]
-    exercise = {(row["technique"], row["learning_rate"]): row["exercise"] for row in rows}
+    results, rows = words("docs/results.md"), by_cell(metrics("replication")["results"])
+    exercise = {cell: row["exercise"] for cell, row in rows.items()}
     accuracies = {name: of["test"]["accuracy"] for (name, rate), of in exercise.items() if rate == 0.01}
     order = sorted(accuracies, key=lambda name: -accuracies[name])
     assert (order[0], order[-1]) == ("dropout", "batch_norm")

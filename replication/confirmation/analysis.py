@@ -92,13 +92,14 @@ def rules_of_selection(fresh: ByRate) -> list[Row]:
         if len(ours.by_seed) < 2:
             continue
         row: Row = {"learning_rate": rate, "technique": technique}
+        of_study = ours.values(partial(accuracy_of, RULES[OF_STUDY]))
         paired = common_seeds(fresh[rate]).get(technique)
         for name, rule in RULES.items():
             accuracy = partial(accuracy_of, rule)
             values = ours.values(accuracy)
             row[name] = {"mean": float(values.mean())}
             if name != OF_STUDY:
-                row[name] |= mean_with_interval(values - ours.values(partial(accuracy_of, RULES[OF_STUDY])))
+                row[name] |= mean_with_interval(values - of_study)
             if paired:
                 of_baseline = fresh[rate][BASELINE].values(accuracy, paired)
                 row[name]["against_baseline"] = mean_with_interval(ours.values(accuracy, paired) - of_baseline)

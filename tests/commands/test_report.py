@@ -36,10 +36,8 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
     headings = ["Answer", "Curves", "Confusion", "Calibration", "Mistakes", "Replicates", "Confirmation", "Recipes"]
     assert re.findall("<h2>(.*?)</h2>", markup) == headings
     images = re.findall(r'<img alt="[^"]{20,}" src="data:image/png;base64,[^"]+">', markup)
-    is_complete = project.read("metrics/confirmation.md").startswith(b"|")
-    assert len(images) == markup.count("<img") == 8 + is_complete
-    overview_of = "fresh_seeds" if is_complete else "overview"
-    tables = ["summary.md", f"replication/{overview_of}.md", "replication.md", "recipes.md", "recipes/search.md"]
+    assert len(images) == markup.count("<img") == 9
+    tables = ["summary.md", "replication/fresh_seeds.md", "replication.md", "recipes.md", "recipes/search.md"]
     for path in (f"metrics/{table}" for table in tables):
         for row in project.read(path).decode().splitlines()[2:]:
             name, *cells = [cell.strip().replace("<", "&lt;") for cell in row.strip("|").split("|")]
@@ -96,7 +94,9 @@ def test_fresh_seeds_come_first_once_they_are_complete(tmp_path: Path, monkeypat
     fresh, ten = (f'src="data:image/png;base64,{base64.b64encode(content).decode()}"' for content in (b"fresh", b"ten"))
     for path in (tables, short):
         path.write_text("8 of 30 fresh seeds are computed. Nothing is compared.\n")
-    assert "\n<p>8 of 30 fresh seeds are computed. Nothing is compared.</p>" in confirmation()
+    html = confirmation()
+    assert "\n<p>8 of 30 fresh seeds are computed. Nothing is compared.</p>" in html
+    assert "<img" not in html and "<table" not in html
     assert ten in overview() and fresh not in overview() and ten not in replicates()
 
     tables.write_text("| technique | p |\n|:--|--:|\n| dropout | < 0.001 |\n\n| rule | % |\n|:--|--:|\n| last | 90 |\n")

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.test_numbers import compared, distinguished, estimate, metrics, words
+from tests.test_numbers import by_cell, compared, distinguished, estimate, metrics, words
 
 
 def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
@@ -31,7 +31,7 @@ def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
 
 def test_what_is_said_of_the_kept_epoch_follows_from_the_runs() -> None:
     results = words("docs/results.md")
-    rows = {(row["technique"], row["learning_rate"]): row for row in metrics("confirmation")["rules_of_selection"]}
+    rows = by_cell(metrics("confirmation")["rules_of_selection"])
     baseline, *of_techniques = (rows[name, 0.001] for name in ("baseline", "batch_norm", "dropout", "weight_decay"))
     batch_norm, dropout, decay = (estimate(of["validation_accuracy"]["against_baseline"]) for of in of_techniques)
     gain, loss = (estimate(of["validation_accuracy"]) for of in (baseline, of_techniques[2]))
@@ -61,9 +61,5 @@ def test_what_is_said_of_longer_training_follows_from_the_runs() -> None:
     gain = longer["test_accuracy"]
     text = f"is {medians[0]:.0f} instead of {medians[1]:.0f}, and test accuracy changes by {estimate(gain)} points"
     assert text in words("docs/results.md") and gain["interval"][0] > 0
-    [epochs] = [
-        row["chosen_epoch"]
-        for row in fresh["results"]
-        if (row["technique"], row["learning_rate"]) == ("baseline", 0.001)
-    ]
+    epochs = by_cell(fresh["results"])["baseline", 0.001]["chosen_epoch"]
     assert f"keeps epochs {epochs['lowest']:.0f} to {epochs['highest']:.0f} at this rate" in words("docs/results.md")
