@@ -24,8 +24,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# Shells let background jobs ignore Ctrl-C, and the commands under test would inherit that.
+# Shells let background jobs ignore Ctrl-C, nohup lets its command ignore a hang-up, and the commands under test would
+# inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
