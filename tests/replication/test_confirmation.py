@@ -18,7 +18,7 @@ from lenet5.support.schema import read_yaml
 from replication.analysis.comparison import Techniques, against_baseline
 from replication.analysis.results import CONFIRMATION, LONGER, Replicates, packed, path_of
 from replication.confirmation.__main__ import main
-from replication.confirmation.analysis import RULES, confirm, rules_of_selection
+from replication.confirmation.analysis import RULES, confirm, longer_training, rules_of_selection
 from tests.conftest import ROOT
 from tests.replication.replicates import curves_of
 
@@ -97,6 +97,18 @@ def test_each_rule_keeps_its_epoch() -> None:
     means = {rule: (row[rule]["mean"], row[rule]["difference"]) for rule in ("validation_accuracy", "last_epoch")}
     assert means == {"validation_accuracy": pytest.approx((35, 10)), "last_epoch": pytest.approx((75, 50))}
     assert row["last_epoch"]["interval"] == pytest.approx([50, 50])
+
+
+def test_longer_training_is_compared_over_common_seeds() -> None:
+    longer, usual = replicates([900, 910, 905]), replicates([0, 901, 903, 700])
+    result = longer_training(Replicates([*longer.by_seed.values(), {"seed": 9, "failure": "diverged"}]), usual)
+    assert result is not None and result["failures"] == 1
+    assert result["test_accuracy"]["difference"] == pytest.approx((90.0 + 0.9 + 0.2) / 3)
+    of_two = Replicates([run | {"seed": run["seed"] + 2} for run in longer.by_seed.values()])  # 2, 3, 4
+    result = longer_training(of_two, usual)
+    assert result is not None and result["test_accuracy"]["difference"] == pytest.approx((-0.3 + 21.0) / 2)
+    assert result["chosen_epoch"]["n"] == result["chosen_epoch_of_usual"]["n"] == 2
+    assert longer_training(of_two, replicates([0, 901, 903])) is None
 
 
 def is_coloured(path: Path) -> bool:

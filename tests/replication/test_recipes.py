@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from lenet5.support.params import load_params
-from replication.recipes.plan import FILES, load_recipes, read_recipe
+from replication.analysis.comparison import OUTCOMES
+from replication.analysis.results import Replicates
+from replication.recipes import tables
+from replication.recipes.analysis import ON_VALIDATION, against_chosen, best, outcomes
+from replication.recipes.plan import FILES, load_recipes, read_recipe, read_runs
 from tests.conftest import ROOT
 from tests.project import RECIPES, Project, replace_test_images, yaml
 from tests.replication.replicates import assert_mistake, replicate
@@ -120,6 +124,74 @@ def test_a_run_of_another_recipe_is_reported(replicated: Project) -> None:
     assert "plain-4.json is invalid: its content is that of metrics/recipes/search/augmented-4.json" in wrong
     assert missing.endswith("plain-5.json: No such file or directory (search@plain-5).")
     assert "Run `make replicate`" in remedy
+
+
+def searched(**accuracies: list[float | None]) -> dict[str, Replicates]:
+    """Return runs with seeds from 1 and these validation accuracies, or diverged ones."""
+    return {
+        name: Replicates([
+            {"seed": seed, "failure": "diverged"}
+            if value is None
+            else {"seed": seed, "validation_accuracy": value, "validation_loss": 1 - value, "chosen_epoch": 10 * seed}
+            for seed, value in enumerate(values, 1)
+        ])
+        for name, values in accuracies.items()
+    }  # fmt: skip
+
+
+def test_a_recipe_is_compared_with_the_chosen_one_of_its_kind() -> None:
+    train = load_params(ROOT / "params.yaml").train
+    flip = train.model_copy(update={"augmentation": "flip"})
+    settings = {"few": train, "plain": train, "weak": train, "lost": train, "shared": flip, "flipped": flip}
+    runs = searched(
+        few=[0.99], plain=[0.90, 0.92, 0.94], weak=[0.89, 0.90, None], lost=[None] * 3, shared=[0.97, None, 0.92],
+        flipped=[0.95, 0.96, 0.94],
+    )  # fmt: skip
+    rows = outcomes(runs, ON_VALIDATION, settings)
+    assert [(row["recipe"], row["augmented"], row["failures"]) for row in rows] == [
+        ("few", False, 0), ("plain", False, 0), ("weak", False, 1), ("lost", False, 3), ("shared", True, 1),
+        ("flipped", True, 0),
+    ]  # fmt: skip
+    assert [ON_VALIDATION.keys() & row.keys() == ON_VALIDATION.keys() for row in rows] == [
+        False, True, True, False, True, True
+    ]  # fmt: skip
+    assert not ON_VALIDATION.keys() & (rows[0].keys() | rows[3].keys())
+    assert [rows[1][name]["mean"] for name in ON_VALIDATION] == pytest.approx([92, 0.08, 20])
+    assert best(rows) == ["plain", "flipped"] and best(rows[4:5]) == ["shared"] and best(rows[:1]) == []
+    compared = against_chosen(runs, ["plain", "flipped"], settings)
+    assert {name: result["reference"] for name, result in compared.items()} == {"weak": "plain", "shared": "flipped"}
+    # Differences of -1 and -2 points, and of 2 and -2: Student's interval with one degree of freedom, 12.706 s / sqrt 2
+    for name, mean, half in (("weak", -1.5, 12.706 * 0.5), ("shared", 0, 12.706 * 2)):
+        assert compared[name]["difference"] == pytest.approx(mean)
+        assert compared[name]["interval"] == pytest.approx([mean - half, mean + half], abs=1e-3)
+    for row in rows:
+        row["against_chosen"] = compared.get(row["recipe"])
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.search(rows[1:4]).splitlines()]
+    assert lines[0] == [*tables.SEARCH]
+    assert lines[2:] == [
+        ["plain", "92.00", "90.00 to 94.00", "", "0.0800", "20"],
+        ["weak", "89.50", "89.00 to 90.00", "-1.50 (-7.85 to +4.85)", "0.1050", "15"],
+        ["lost", "3 diverged", "", "", "", ""],
+    ]
+
+
+def test_the_committed_analysis_of_the_recipes_is_that_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    params, plan = load_params(), load_recipes()
+    settings = {name: plan.settings(params, name) for name in plan.recipes}
+    result = json.loads((ROOT / "metrics/recipes.json").read_text())
+    search, final = read_runs("search", plan.search), read_runs("final", plan.final)
+    compared = against_chosen(search, plan.final.recipes, settings)
+    rows = outcomes(search, ON_VALIDATION, settings)
+    assert result["search"] == [row | {"against_chosen": compared.get(row["recipe"])} for row in rows]
+    assert result["best_on_validation"] == best(rows)
+    for row, committed in zip(outcomes(final, OUTCOMES | ON_VALIDATION, settings), result["final"], strict=True):
+        assert committed == row | {key: committed[key] for key in ("parameters", "settings")}
+    for name, table in (
+        ("recipes.md", tables.final(result["final"])),
+        ("recipes/search.md", tables.search(result["search"])),
+    ):
+        assert (ROOT / "metrics" / name).read_text() == table
 
 
 def test_the_committed_recipes_were_chosen_by_the_search() -> None:

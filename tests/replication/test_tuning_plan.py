@@ -85,12 +85,30 @@ def test_a_technique_that_diverged_counts_in_the_correction() -> None:
     content = json.loads((ROOT / "metrics/recipes/final/plain-50.json").read_text())
     runs = {name: [content | {"seed": seed} for seed in range(4)] for name in ("baseline", "dropout")}
     runs["flip"] = [{"seed": seed, "failure": "diverged"} for seed in range(4)]
+    runs["few"] = [content | {"seed": 0}, {"seed": 1, "failure": "diverged"}]
     for place, run in enumerate(runs["dropout"]):
         run["test_accuracy"] += 0.01 + 0.001 * place
-    rows = {row["technique"]: row for row in compared(runs, {name: [] for name in runs}, 0.2)}
+    chosen = {name: [Cell(name, 0.003, "cosine"), Cell(name, 0.01, "constant")] for name in runs} | {"flip": []}
+    rows = {row["technique"]: row for row in compared(runs, chosen, 0.2)}
     difference = rows["dropout"]["against_baseline"]
-    assert difference["sign_flip_p_holm"] == pytest.approx(2 * difference["sign_flip_p"])
-    assert (rows["flip"]["failures"], rows["flip"]["against_baseline"]) == (4, None)
+    assert difference["sign_flip_p_holm"] == pytest.approx(3 * difference["sign_flip_p"]) == pytest.approx(3 / 8)
+    assert (rows["flip"]["failures"], rows["flip"]["against_baseline"], rows["flip"]["cell"]) == (4, None, None)
+    assert rows["few"]["cell"] == {"setting": "few", "learning_rate": 0.003, "schedule": "cosine"}
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.full([*rows.values()]).splitlines()]
+    accuracy: float = 100 * content["test_accuracy"]
+    low, high = difference["interval"]
+    of_baseline = f"{accuracy:.2f} ({accuracy:.2f} to {accuracy:.2f})"
+    of_dropout = f"{accuracy + 1.15:.2f} ({accuracy + low:.2f} to {accuracy + high:.2f})"
+    gain = f"+1.15 ({low:+.2f} to {high:+.2f})"
+    ends = [f"{content['test_loss']:.4f}", f"{content['chosen_epoch']}"]
+    assert lines[0] == tables.HEADER
+    assert lines[2:] == [
+        ["baseline", "baseline", "0.003", "cosine", "4", of_baseline, "", "", "", *ends],
+        ["dropout", "dropout", "0.003", "cosine", "4", of_dropout, gain, "0.375", "open", *ends],
+        ["flip", "", "", "", "4 diverged", *[""] * 6],
+        ["few", "few", "0.003", "cosine", "1 diverged", *[""] * 6],
+    ]  # fmt: skip
+    assert tables.full([row | {"cell": None} for row in rows.values()]) == "Nothing is chosen yet.\n"
 
 
 def test_the_committed_tuning_keeps_to_the_plan() -> None:
