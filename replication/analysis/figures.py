@@ -61,8 +61,7 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
     panels = figure.subplots(1, len(replicates), sharex=True, sharey=True, squeeze=False)[0]
     all_styles = styles(list(next(iter(replicates.values()))))
     for axis, (rate, of_rate) in zip(panels, replicates.items(), strict=True):
-        axis.axvspan(-margin, margin, color="0.88", linewidth=0)
-        axis.axvline(0, color="0.3", linewidth=1)
+        no_difference(axis, margin)
         for place, name in enumerate(compared):
             row = next(row for row in rows if (row["learning_rate"], row["technique"]) == (rate, name))
             result, style = row["against_baseline"], all_styles[name]
@@ -71,17 +70,9 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
             ours, baseline = of_rate[name], of_rate[BASELINE]
             seeds = common_seeds(of_rate)[name]
             values = ours.values(OUTCOMES[PRIMARY], seeds) - baseline.values(OUTCOMES[PRIMARY], seeds)
-            dots(axis, values, place + 0.18, style)
             axis.plot(result["interval_new_images"], [place - 0.12] * 2, color=style["color"], linewidth=1)
             axis.plot(result["interval_new_training"], [place - 0.01] * 2, ":", color=style["color"], linewidth=1.5)
-            mean_with_interval(axis, result["difference"], result["interval"], place - 0.12, style)
-            axis.annotate(
-                f"{result['difference']:+.2f}, {result['verdict']}",
-                (result["difference"], place - 0.34),
-                ha="center",
-                va="center",
-                fontsize=9,
-            )
+            difference(axis, values, result, place, style)
         axis.set_title(f"learning rate {rate}")
         axis.set_xlabel("test accuracy minus that of the baseline, points")
         axis.grid(axis="x", alpha=0.3)
@@ -133,6 +124,22 @@ def mean_with_interval(axis: Axes, mean: float, interval: list[float], place: fl
     axis.plot(
         mean, place, style["marker"], color=style["color"], markersize=7, markeredgecolor="white", markeredgewidth=1
     )
+
+
+def no_difference(axis: Axes, margin: float) -> None:
+    """Draw a line at zero, in the band of what the plan counts as no difference."""
+    axis.axvspan(-margin, margin, color="0.88", linewidth=0)
+    axis.axvline(0, color="0.3", linewidth=1)
+
+
+def difference(
+    axis: Axes, values: NDArray[np.float64], result: dict[str, Any], place: float, style: dict[str, Any]
+) -> None:
+    """Draw the differences of the pairs, and above them the mean with its interval, written with the verdict."""
+    dots(axis, values, place + 0.18, style)
+    mean_with_interval(axis, result["difference"], result["interval"], place - 0.12, style)
+    text = f"{result['difference']:+.2f}, {result['verdict']}"
+    axis.annotate(text, (result["difference"], place - 0.34), ha="center", va="center", fontsize=9)
 
 
 def draw(replicates: dict[float, dict[str, Replicates]], rows: Rows, plan: Plan) -> dict[str, bytes]:

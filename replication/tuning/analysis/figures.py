@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from lenet5.report.figures import COLOURS, WIDTH, label, styles
 from lenet5.support.params import BASELINE
 from replication.analysis.comparison import OUTCOMES, PRIMARY, common_seeds
-from replication.analysis.figures import dots, mean_with_interval
+from replication.analysis.figures import difference, dots, mean_with_interval, no_difference
 from replication.analysis.results import Replicates
 from replication.tuning.files import Runs
 from replication.tuning.plan import Tuning
@@ -67,24 +67,22 @@ def accuracy(tested: dict[str, Runs], rows: Rows, margin: float) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.2 + 0.6 * len(rows)), layout="constrained")
     values_axis, differences_axis = figure.subplots(1, 2, sharey=True)
     runs = {technique: Replicates(of_technique) for technique, of_technique in tested.items()}
-    differences_axis.axvspan(-margin, margin, color="0.88", linewidth=0)
-    differences_axis.axvline(0, color="0.3", linewidth=1)
+    no_difference(differences_axis, margin)
+    common = common_seeds(runs)
     for place, (row, style) in enumerate(zip(rows, styles(list(runs)).values(), strict=True)):
         ours, baseline, of = runs[row["technique"]], runs[BASELINE], OUTCOMES[PRIMARY]
         if "test_accuracy" in row:
             dots(values_axis, ours.values(of), place + 0.18, style)
             statistics = row["test_accuracy"]
             mean_with_interval(values_axis, statistics["mean"], statistics["interval"], place - 0.12, style)
-            text = (f"{statistics['mean']:.2f}", (statistics["mean"], place - 0.36))
+            text = (f"{statistics['mean']:.2f}", (statistics["mean"], place - 0.34))
             values_axis.annotate(*text, ha="center", va="center", fontsize=9)
         elif row["failures"]:
             values_axis.annotate("diverged", (0.5, place), xycoords=("axes fraction", "data"), ha="center")
         if result := row["against_baseline"]:
-            seeds = common_seeds(runs)[row["technique"]]
-            dots(differences_axis, ours.values(of, seeds) - baseline.values(of, seeds), place + 0.18, style)
-            mean_with_interval(differences_axis, result["difference"], result["interval"], place - 0.12, style)
-            text = (f"{result['difference']:+.2f}, {result['verdict']}", (result["difference"], place - 0.36))
-            differences_axis.annotate(*text, ha="center", va="center", fontsize=9)
+            seeds = common[row["technique"]]
+            values = ours.values(of, seeds) - baseline.values(of, seeds)
+            difference(differences_axis, values, result, place, style)
     for axis, title in ((values_axis, "test accuracy, %"), (differences_axis, "minus the tuned baseline, points")):
         axis.set_xlabel(title)
         axis.grid(axis="x", alpha=0.3)
