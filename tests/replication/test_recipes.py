@@ -177,7 +177,7 @@ def test_a_recipe_is_compared_with_the_chosen_one_of_its_kind() -> None:
     assert [cell.strip() for cell in line.split("|")[1:-1]] == ["lost", "", "3 diverged", *[""] * 5]
 
 
-def test_the_committed_analysis_of_the_recipes_is_that_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_committed_analysis_of_recipes_is_that_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     params, plan = load_params(), load_recipes()
     settings = {name: plan.settings(params, name) for name in plan.recipes}
