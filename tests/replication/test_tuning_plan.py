@@ -134,3 +134,12 @@ def test_the_committed_tuning_keeps_to_the_plan() -> None:
     # Nothing is chosen from a part of the grid, or before it is refined.
     assert not plan.refine.seeds or {0.0003, 0.001, 0.003, 0.01} <= set(plan.learning_rates)
     assert not plan.final.seeds or plan.refine.seeds
+
+
+def test_what_is_said_of_the_tuning_is_what_is_computed() -> None:
+    plan = load_tuning(ROOT / "replication/tuning/params.yaml")
+    rates = {1: f"one of its four learning rates, {plan.learning_rates[0]}, is computed"}
+    rates[2] = f"two of its four learning rates, {' and '.join(map(str, plan.learning_rates))}, are computed"
+    results = " ".join((ROOT / "docs/results.md").read_text().split())
+    assert f"{rates[len(plan.learning_rates)]}, with one seed. Nothing is chosen" in results
+    assert not plan.refine.seeds
