@@ -157,7 +157,7 @@ def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
     for part, name in parts.items():
         left_out = search[f"plain_without_{part}"]["against_chosen"]
         assert re.search(f"{re.escape(estimate(left_out))}( points)? for {name}", results)
-        assert left_out["interval"][1] < 0  # "each of five parts counts"
+        assert left_out["interval"][1] < 0  # "is lower without any one of five parts"
     without = [search[f"augmented_without_{part}"]["against_chosen"] for part in ("batch_norm", "decay", "schedule")]
     changes = [estimate(of) for of in without]
     text = (

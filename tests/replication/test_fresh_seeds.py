@@ -16,10 +16,21 @@ def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
         assert f"{estimate(of['gain_minus_difference'])} more than {technique}" in results
         assert of["gain_minus_difference"]["interval"][0] > 0
     assert f"there**: {estimate(across['dropout']['baseline_gain'])} points" in results
-    decay = rows["weight_decay", 0.01]
-    calibration, loss = decay["calibration_error"], decay["test_loss"]
-    assert f"with {calibration['seeds_lower']} of 30 seeds, {estimate(calibration)} points on average" in results
-    assert f"{estimate(loss, 4)} with {loss['seeds_lower']} of 30 seeds lower" in results
+    low = [rows[name, 0.001]["test_loss"] for name in ("batch_norm", "dropout", "weight_decay")]
+    size, seeds = sorted(-of["difference"] for of in low), sorted(of["seeds_lower"] for of in low)
+    text = f"by {size[0]:.3f} to {size[2]:.3f} on average and with {seeds[0]} to {seeds[2]} of 30 seeds."
+    assert f"each technique lowers the test loss, {text}" in results and all(of["interval"][1] < 0 for of in low)
+    loss, calibration = (
+        {name: rows[name, 0.01][of] for name in ("batch_norm", "dropout", "weight_decay")}
+        for of in ("test_loss", "calibration_error")
+    )
+    of_loss = {name: estimate(of, 4) for name, of in loss.items()}
+    text = f"by {of_loss['batch_norm']} and dropout by {of_loss['dropout']}; the change by weight decay is small,"
+    assert f"{text} {of_loss['weight_decay']} with {loss['weight_decay']['seeds_lower']} of 30 seeds lower" in results
+    decay, dropout = calibration["weight_decay"], estimate(calibration["dropout"])
+    assert f"with {decay['seeds_lower']} of 30 seeds, {estimate(decay)} points on average, and dropout" in results
+    at_low = [estimate(rows[name, 0.001]["calibration_error"]) for name in ("weight_decay", "dropout")]
+    assert f"by {dropout}; at 0.001, they change it by {at_low[0]} and {at_low[1]}." in results
     raised = [estimate(rows["batch_norm", rate]["calibration_error"]) for rate in (0.001, 0.01)]
     assert f"raises the calibration error: {raised[0]} points at 0.001 and {raised[1]} at 0.01" in results
     cells = [("batch_norm", 0.01), ("dropout", 0.001), ("dropout", 0.01)]

@@ -111,13 +111,29 @@ def test_what_the_results_say_of_the_images_follows_from_this() -> None:
     assert {name for (name, _), of in apart.items() if np.prod(of["interval"]) > 0} == {"batch_norm"}
     first, second = (estimate(apart["batch_norm", rate]) for rate in ("0.001", "0.01"))
     assert f"by {first} points more than on the near half at 0.001, and by {second} at 0.01" in results
+    errors = {half: 100 - high["accuracy_in_halves"]["baseline"][half]["mean"] for half in ("near", "far")}
+    gains = high["accuracy_in_halves"]["batch_norm"]["against_baseline"]
+    near, far = (f"{100 * gains[half]['difference'] / errors[half]:.1f} %" for half in ("near", "far"))
+    assert f"removes {near} of them on the near half and {far} on the far half" in results
+    assert round(errors["far"] / errors["near"], 1) == 2.1  # "twice as many"
+    differences = [
+        result
+        for rate in COMMITTED["by_learning_rate"].values()
+        for classes in rate["difference_by_class"].values()
+        for result in classes.values()
+    ]
+    excluded = sum(np.prod(result["interval"]) > 0 for result in differences)
+    assert (excluded, len(differences)) == (8, 60) and "Eight of 60 differences" in results
     shirts = estimate(high["difference_by_class"]["weight_decay"]["Shirt"], 1)
     pullovers = estimate(high["difference_by_class"]["batch_norm"]["Pullover"], 1)
-    assert f"weight decay loses {shirts} points on shirts, and batch normalisation gains {pullovers} on" in results
-    assert f"misclassify the same {missed['count']} test images, and the 20 of" in results
+    assert (
+        f"decay changes the accuracy on shirts by {shirts} points, and batch normalisation that on pullovers" in results
+    )
+    assert f"that on pullovers by {pullovers}." in results
+    assert f"misclassify the same {missed['count']} test images; the 20 networks of a" in results
     other = 100 * (1 - duplicates["nearest_has_the_same_label"])
     of_technique = missed["count_by_technique"].values()
-    shirts = f"{missed['by_class']['Shirt']} of the {missed['count']} are labelled as shirts"
-    assert f"the 20 of one technique {min(of_technique)} to {max(of_technique)}; {shirts}" in results
+    assert f"technique have {min(of_technique)} to {max(of_technique)} such images in common." in results
+    assert f"{missed['by_class']['Shirt']} of the {missed['count']} are labelled as shirts" in results
     assert f"For {missed['nearest_has_another_label']} of the {missed['count']}, the nearest" in results
     assert f"as it has for {other:.0f} % of all test images" in results
