@@ -20,7 +20,7 @@ from replication.analysis.results import CONFIRMATION, LONGER, Replicates, packe
 from replication.confirmation.__main__ import main
 from replication.confirmation.analysis import RULES, confirm, longer_training, rules_of_selection
 from tests.conftest import ROOT
-from tests.replication.replicates import curves_of
+from tests.replication.replicates import cells, curves_of
 
 SEEDS = list(range(10, 18))
 IMAGES = 1_000
@@ -170,8 +170,8 @@ def test_a_complete_confirmation_is_compared(study: Path) -> None:
     kept = [longer["result"][name]["mean"] for name in ("chosen_epoch", "chosen_epoch_of_usual")]
     assert kept[0] - kept[1] == pytest.approx(7)
     assert longer["result"]["test_accuracy"] == {"difference": 0, "interval": [0, 0]}
-    lines = [line.split("|")[1:-1] for line in (study / "metrics/confirmation.md").read_text().splitlines()]
-    table = {(line[0].strip(), line[1].strip()): [cell.strip() for cell in line] for line in lines[2:6]}
+    lines = cells((study / "metrics/confirmation.md").read_text())
+    table = {(line[0], line[1]): line for line in lines[2:6]}
     accuracy, compared = rows[0.01, "batch_norm"]["test_accuracy"], rows[0.01, "batch_norm"]["against_baseline"]
     low, high = compared["interval_new_training"]
     assert table["batch_norm", "0.01"] == [

@@ -15,7 +15,7 @@ from replication.recipes.analysis import ON_VALIDATION, against_chosen, best, ou
 from replication.recipes.plan import FILES, load_recipes, read_recipe, read_runs
 from tests.conftest import ROOT
 from tests.project import RECIPES, Project, replace_test_images, yaml
-from tests.replication.replicates import assert_mistake, replicate
+from tests.replication.replicates import assert_mistake, cells, replicate
 
 RUNS = {"search/augmented-4", "search/augmented-5", "search/plain-4", "search/plain-5"}
 RUNS |= {"final/augmented-6", "final/augmented-7"}
@@ -166,15 +166,14 @@ def test_a_recipe_is_compared_with_the_chosen_one_of_its_kind() -> None:
         assert compared[name]["interval"] == pytest.approx([mean - half, mean + half], abs=1e-3)
     for row in rows:
         row["against_chosen"] = compared.get(row["recipe"])
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.search(rows[1:4]).splitlines()]
+    lines = cells(tables.search(rows[1:4]))
     assert lines[0] == [*tables.SEARCH]
     assert lines[2:] == [
         ["plain", "92.00", "90.00 to 94.00", "", "0.0800", "20"],
         ["weak", "89.50", "89.00 to 90.00", "-1.50 (-7.85 to +4.85)", "0.1050", "15"],
         ["lost", "3 diverged", "", "", "", ""],
     ]
-    line = tables.final(rows[3:4]).splitlines()[-1]
-    assert [cell.strip() for cell in line.split("|")[1:-1]] == ["lost", "", "3 diverged", *[""] * 5]
+    assert cells(tables.final(rows[3:4]))[-1] == ["lost", "", "3 diverged", *[""] * 5]
 
 
 def test_the_committed_analysis_of_recipes_is_that_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:

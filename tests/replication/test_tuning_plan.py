@@ -11,7 +11,8 @@ from replication.tuning.analysis.comparison import at_edge, compared, searched
 from replication.tuning.choose import ranked
 from replication.tuning.plan import Cell, load_tuning
 from tests.conftest import ROOT
-from tests.replication.replicates import assert_mistake
+from tests.replication.replicates import assert_mistake, cells
+from tests.test_numbers import words
 
 
 @pytest.mark.parametrize(
@@ -49,14 +50,14 @@ def test_a_cell_with_a_diverged_run_is_not_chosen() -> None:
 
 def test_a_candidate_that_diverges_later_is_shown_as_such() -> None:
     plan = load_tuning(ROOT / "replication/tuning/params.yaml").model_copy(update={"learning_rates": [0.01]})
-    cells = [Cell("flip", 0.01, schedule) for schedule in plan.schedules]
-    runs = [run_of(cells[0], 43, 0.1), run_of(cells[0], 44, None), run_of(cells[1], 43, 0.2), run_of(cells[1], 44, 0.3)]
-    candidates = {name: cells if name == "augmentation" else [] for name in plan.choices}
+    tried = [Cell("flip", 0.01, schedule) for schedule in plan.schedules]
+    runs = [run_of(tried[0], 43, 0.1), run_of(tried[0], 44, None), run_of(tried[1], 43, 0.2), run_of(tried[1], 44, 0.3)]
+    candidates = {name: tried if name == "augmentation" else [] for name in plan.choices}
     chosen = {name: ranked(of, runs)[:1] for name, of in candidates.items()}
     rows = searched(plan, runs, candidates, chosen)
-    first, second = tables.search(rows).splitlines()[2:]
-    assert [cell.strip() for cell in first.split("|")[5:9]] == ["0.1000", "2", "diverged", ""]
-    assert [cell.strip() for cell in second.split("|")[5:9]] == ["0.2000", "2", "0.2500", "yes"]
+    first, second = cells(tables.search(rows))[2:]
+    assert first[4:8] == ["0.1000", "2", "diverged", ""]
+    assert second[4:8] == ["0.2000", "2", "0.2500", "yes"]
     texts = {text.get_text() for axis in figures.search(rows, plan).axes for text in axis.texts}
     assert texts == {"0.100", "0.200", "diverged"}  # the losses of the search; the other settings have no run here
 
@@ -94,7 +95,7 @@ def test_a_technique_that_diverged_counts_in_the_correction() -> None:
     assert difference["sign_flip_p_holm"] == pytest.approx(3 * difference["sign_flip_p"]) == pytest.approx(3 / 8)
     assert (rows["flip"]["failures"], rows["flip"]["against_baseline"], rows["flip"]["cell"]) == (4, None, None)
     assert rows["few"]["cell"] == {"setting": "few", "learning_rate": 0.003, "schedule": "cosine"}
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tables.full([*rows.values()]).splitlines()]
+    lines = cells(tables.full([*rows.values()]))
     accuracy: float = 100 * content["test_accuracy"]
     low, high = difference["interval"]
     of_baseline = f"{accuracy:.2f} ({accuracy:.2f} to {accuracy:.2f})"
@@ -140,6 +141,5 @@ def test_what_is_said_of_the_tuning_is_what_is_computed() -> None:
     plan = load_tuning(ROOT / "replication/tuning/params.yaml")
     rates = {1: f"one of its four learning rates, {plan.learning_rates[0]}, is computed"}
     rates[2] = f"two of its four learning rates, {' and '.join(map(str, plan.learning_rates))}, are computed"
-    results = " ".join((ROOT / "docs/results.md").read_text().split())
-    assert f"{rates[len(plan.learning_rates)]}, with one seed. Nothing is chosen" in results
+    assert f"{rates[len(plan.learning_rates)]}, with one seed. Nothing is chosen" in words("docs/results.md")
     assert not plan.refine.seeds
