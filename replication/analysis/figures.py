@@ -62,13 +62,14 @@ def differences(replicates: dict[float, dict[str, Replicates]], rows: Rows, marg
     all_styles = styles(list(next(iter(replicates.values()))))
     for axis, (rate, of_rate) in zip(panels, replicates.items(), strict=True):
         no_difference(axis, margin)
+        common = common_seeds(of_rate)
         for place, name in enumerate(compared):
             row = next(row for row in rows if (row["learning_rate"], row["technique"]) == (rate, name))
             result, style = row["against_baseline"], all_styles[name]
             if not result:
                 continue
             ours, baseline = of_rate[name], of_rate[BASELINE]
-            seeds = common_seeds(of_rate)[name]
+            seeds = common[name]
             values = ours.values(OUTCOMES[PRIMARY], seeds) - baseline.values(OUTCOMES[PRIMARY], seeds)
             axis.plot(result["interval_new_images"], [place - 0.12] * 2, color=style["color"], linewidth=1)
             axis.plot(result["interval_new_training"], [place - 0.01] * 2, ":", color=style["color"], linewidth=1.5)
