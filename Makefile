@@ -24,7 +24,7 @@ reproduce: $(READY) ## compute the study and print its table; JOBS=n runs in par
 	@python -m commands.reproduce
 
 .PHONY: replicate
-replicate: $(READY) ## repeat every technique over seeds and analyse the results; JOBS=n in parallel
+replicate: $(READY) ## repeat the planned techniques over seeds and analyse the results; JOBS=n in parallel
 	@python -m replication.run
 
 .PHONY: tune
