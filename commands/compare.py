@@ -54,6 +54,7 @@ def pairs(first: Revision, second: Revision, technique: str | None) -> list[tupl
 
 
 def image_row(first: Result, second: Result) -> Row:
+    """Return the differences of two models on the same test images: accuracy in points, loss in nats."""
     accuracy = over_images(first.correct, second.correct)
     p_value = accuracy.pop("p")
     loss: Row = {"difference": second.outcome.loss - first.outcome.loss}
@@ -110,6 +111,7 @@ def compare(first: Revision, second: Revision, technique: str | None) -> list[Ro
 
 
 def same_images_right(row: Row) -> bool:
+    """Return whether both models classify the same test images correctly."""
     accuracy = row["test_accuracy"]
     return row["over"] == "images" and not any((accuracy["only_first_right"], accuracy["only_second_right"]))
 
@@ -124,12 +126,14 @@ def labels(first: Revision, second: Revision, row: Row) -> list[str]:
 
 
 def verdict(row: Row, sides: list[str]) -> str:
+    """Return which side is better, if the corrected p-value shows a difference."""
     if row["p_holm"] < SIGNIFICANT:
         return f"{sides[row['test_accuracy']['difference'] > 0]} is better"
     return "the same images are classified correctly" if same_images_right(row) else "cannot be told apart"
 
 
 def with_interval(difference: dict[str, Any], digits: int) -> str:
+    """Return a difference with its interval, if it has one."""
     text = f"{difference['difference']:+.{digits}f}"
     if "interval" not in difference:
         return text
@@ -138,6 +142,7 @@ def with_interval(difference: dict[str, Any], digits: int) -> str:
 
 
 def table(first: Revision, second: Revision, rows: list[Row]) -> str:
+    """Return the Markdown table of all rows."""
     header = ["technique", "over", f"{first.name}: accuracy %, loss", f"{second.name}: accuracy %, loss"]
     header += ["points (95 %)", "loss (95 %)", "p (Holm)", "verdict"]
     cells = []
@@ -151,6 +156,7 @@ def table(first: Revision, second: Revision, rows: list[Row]) -> str:
 
 
 def sentences(first: Revision, second: Revision, rows: list[Row]) -> str:
+    """Return each row as lines of text."""
     lines = []
     for row in rows:
         technique, other = row["techniques"]

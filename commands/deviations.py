@@ -21,7 +21,7 @@ def first_difference(committed: Path, here: Path) -> str:
         places = {".csv": _cells, ".json": _values, ".md": _lines}[here.suffix]
         pairs = zip_longest(*(places(path.read_text("utf-8")) for path in (committed, here)), fillvalue=("", MISSING))
         place, old, new = next((b[0] or a[0], a[1], b[1]) for a, b in pairs if a != b)
-    except (KeyError, ValueError, StopIteration):  # a picture, a damaged file, or other white space
+    except (KeyError, ValueError, csv.Error, StopIteration):  # a picture, a damaged file, or other white space
         return "other bytes"
     return f"{place} is {old} in the commit, {new} here"
 

@@ -74,6 +74,7 @@ def fault_of_environment() -> str:
 
 
 def same_folder(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to the same folder."""
     return one.exists() and other.exists() and one.samefile(other)
 
 
@@ -170,6 +171,7 @@ def install_cpu_build() -> bool:
 
 
 def install_file(name: str) -> None:
+    """Install requirements/<name>.txt, or exit with the reason of a failure."""
     fault = install(name)
     if fault:
         sys.exit(f"Cannot install requirements/{name}.txt: {fault}. The same command continues from here.")
@@ -190,6 +192,7 @@ def install_study() -> None:
 
 
 def install_group(name: str) -> None:
+    """Install a group and mark it as installed."""
     print(f"Installing {REQUIREMENTS / name}.txt into .venv (about a minute, once) ...", flush=True)
     if name == "study":
         install_study()
@@ -199,15 +202,19 @@ def install_group(name: str) -> None:
 
 
 def main(groups: list[str]) -> None:
-    fault = fault_of_folder(Path.cwd())
+    known = sorted(file.stem for file in REQUIREMENTS.glob("*.txt") if not file.stem.startswith("torch"))
+    unknown = [name for name in groups if name not in known]
+    fault = f"'{unknown[0]}' is not a group; choose from: {', '.join(known)}." if unknown else ""
+    fault = fault or fault_of_folder(Path.cwd())
     if fault:
         sys.exit(fault)
     fault = fault_of_environment()
     if fault:
         print(f"The environment .venv {fault}, and is created again.")
-        others = sorted(file.stem for file in REQUIREMENTS.glob("*.txt") if file.stem != "study")
-        groups = groups or ["study", *(name for name in others if marker(name).exists())]
+        groups = groups or [name for name in known if marker(name).exists()]
         remove_environment()
+    if fault or (groups and not VENV.exists()):
+        groups = ["study", *(name for name in groups if name != "study")]
     for name in groups:
         install_group(name)
 

@@ -107,12 +107,16 @@ def replace_experiments(folders: list[Path]) -> None:
     run("git", "update-ref", "--stdin", stdin="".join(f"{command}\n" for command in commands))
 
 
-def table(techniques: list[str]) -> str:
-    """Return the main columns of `dvc exp show`, one row per technique."""
-    keep = f"Experiment|{SELECTED}:({'|'.join(COLUMNS)})$"
-    columns = ["--drop", ".*", "--keep", keep]
-    shown = run("dvc", "--wait-for-lock", "exp", "show", "--csv", "--hide-workspace", *columns)
-    rows = pd.read_csv(io.StringIO(shown), index_col="Experiment")
+def shown() -> str:
+    """Return the main columns of `dvc exp show` as CSV."""
+    columns = ["--drop", ".*", "--keep", f"Experiment|{SELECTED}:({'|'.join(COLUMNS)})$"]
+    return run("dvc", "--wait-for-lock", "exp", "show", "--csv", "--hide-workspace", *columns)
+
+
+def table(experiments: str, techniques: list[str]) -> str:
+    """Return one row per technique, from the CSV of `shown`."""
+    # `null` is the name of a technique, not a missing value.
+    rows = pd.read_csv(io.StringIO(experiments), index_col="Experiment", keep_default_na=False, na_values=[""])
     rows = rows.rename(columns=lambda name: name.removeprefix(f"{SELECTED}:"))
     return str(rows.loc[techniques, list(COLUMNS)].round(4).to_string(index_names=False))
 
@@ -125,7 +129,7 @@ def main() -> None:
         with Pool(os.cpu_count()) as pool:
             list(pool.map(make_experiment, techniques, folders))
         replace_experiments(folders)
-    print(table(techniques))
+    print(table(shown(), techniques))
 
 
 if __name__ == "__main__":

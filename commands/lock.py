@@ -12,11 +12,11 @@ set_up()
 
 import argparse
 import html
+import http.client
 import os
 import re
 import subprocess
 import tomllib
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -54,7 +54,7 @@ def cpu_hashes(version: str) -> list[str]:
     try:
         with urllib.request.urlopen(f"{index}/torch/", timeout=30) as response:
             page = html.unescape(urllib.parse.unquote(response.read().decode()))
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         locked = (REQUIREMENTS / "torch-cpu.txt").read_text()
         if f"torch=={version}+cpu " not in locked:
             raise UserError(f"The hashes of torch {version}+cpu cannot be downloaded from {index}: {error}.") from None
@@ -67,6 +67,7 @@ def cpu_hashes(version: str) -> list[str]:
 
 
 def write(name: str, packages: list[str]) -> None:
+    """Write packages to requirements/<name>.txt."""
     write_atomically(REQUIREMENTS / f"{name}.txt", (HEADER + "\n".join(packages) + "\n").encode())
 
 
@@ -75,11 +76,13 @@ def main(arguments: list[str]) -> None:
     study = requirements([])
     pytorch = [package for package in study if PYTORCH.match(package)]
     (version,) = (package.split()[0].removeprefix("torch==") for package in pytorch if package.startswith("torch=="))
-    write("torch", pytorch)
-    write("torch-cpu", [f"torch=={version}+cpu" + "".join(f" \\\n    --hash={each}" for each in cpu_hashes(version))])
-    write("study", [package for package in study if package not in pytorch])
+    hashes = "".join(f" \\\n    --hash={each}" for each in cpu_hashes(version))
+    files = {"torch": pytorch, "torch-cpu": [f"torch=={version}+cpu{hashes}"]}
+    files["study"] = [package for package in study if package not in pytorch]
     for group in tomllib.loads(Path("pyproject.toml").read_text())["dependency-groups"]:
-        write(group, [each for each in requirements(["--only-group", group]) if each not in study])
+        files[group] = [each for each in requirements(["--only-group", group]) if each not in study]
+    for name, packages in files.items():
+        write(name, packages)
 
 
 if __name__ == "__main__":

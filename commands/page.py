@@ -72,6 +72,7 @@ def _table(text: str) -> str:
 
 
 def image(path: Path, description: str, remedy: str) -> str:
+    """Return the HTML of a picture, which is part of the page. Raises UserError with the remedy if it is missing."""
     url = f"data:image/png;base64,{base64.b64encode(read(path, remedy)).decode()}"
     return f'<figure class="scroll" tabindex="0"><img alt="{escape(description)}" src="{url}"></figure>'
 
@@ -87,6 +88,7 @@ def chart(title: str, specification: dict[str, Any]) -> str:
 
 
 def charts(*parts: str) -> str:
+    """Return charts side by side, as far as the page is wide enough."""
     return '<div class="charts">\n' + "\n".join(parts) + "\n</div>"
 
 

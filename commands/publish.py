@@ -77,12 +77,13 @@ def missing_tags(models: dict[str, str]) -> dict[str, str]:
     Raises UserError if a tag with this version is of another model, or not annotated, so that DVC ignores it.
     """
     artifacts = read_yaml(PIPELINE).get("artifacts", {})
-    tags = {f"{name}@v{version()}": artifact["path"] for name, artifact in artifacts.items()}
+    paths = {name: artifact["path"] for name, artifact in artifacts.items() if artifact["path"] in models}
+    tags = {f"{name}@v{version()}": path for name, path in paths.items()}
     listed = run("git", "for-each-ref", "--format=%(refname:strip=2) %(objecttype)", "refs/tags").splitlines()
     kinds = dict(line.split() for line in listed)
     mistakes = []
     for name, path in tags.items():
-        if kinds.get(name) == "tag" and tagged_models(name).get(path) != models.get(path):
+        if kinds.get(name) == "tag" and tagged_models(name).get(path) != models[path]:
             mistakes.append(
                 f"{name} is a tag of another {path}, and tags do not move. Raise the version in {PROJECT} and "
                 "CITATION.cff, commit it, and run this again."
@@ -91,7 +92,7 @@ def missing_tags(models: dict[str, str]) -> dict[str, str]:
             mistakes.append(f"The tag {name} is not annotated. Run `git tag --delete {name}`, then this again.")
     if mistakes:
         raise UserError("\n".join(mistakes))
-    return {name: path for name, path in tags.items() if name not in kinds and path in models}
+    return {name: path for name, path in tags.items() if name not in kinds}
 
 
 def tagged_models(name: str) -> dict[str, str]:

@@ -100,10 +100,11 @@ def repair_cache() -> bool:
     """Delete the objects of DVC's cache whose content does not have the md5 that is their path. Return whether there
     were any."""
     found = False
-    for path in CACHE.glob("??/*"):
+    # DVC's temporary files have another suffix.
+    for path in [path for path in CACHE.glob("??/*") if path.suffix in ("", ".dir")]:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "md5").hexdigest()
-        if path.suffix in ("", ".dir") and digest != path.parent.name + path.stem:
+        if digest != path.parent.name + path.stem:
             path.unlink()
             print(f"{path}, an object of DVC's cache, was damaged; deleted it.", flush=True)
             found = True
@@ -111,6 +112,7 @@ def repair_cache() -> bool:
 
 
 def is_intact(path: Path) -> bool:
+    """Return whether an entry of DVC's run cache has the content whose sha256 is its name."""
     try:
         entry = COMPILED_LOCK_FILE_STAGE_SCHEMA(parse_yaml(path.read_text(), path))
     except (DvcException, Invalid, ValueError):

@@ -74,6 +74,7 @@ def fraction(text: str) -> float:
 
 
 def calibration(techniques: list[str]) -> str:
+    """Return the HTML of the reliability diagrams. Raises UserError if a result is missing or damaged."""
     parts = []
     for name, style in styles(techniques).items():
         columns = read_csv(PREDICTIONS / f"{name}.csv", {"label": int, "predicted": int, "probability": fraction})

@@ -30,7 +30,7 @@ Content = TypeVar("Content")
 @dataclass(frozen=True)
 class Outcome:
     accuracy: float  # on the test images, in percent
-    loss: float
+    loss: float  # cross-entropy, in nats
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ def run(
     *command: str, folder: Path = Path(), environment: dict[str, str] | None = None, stdin: str | None = None
 ) -> str:
     """Return the standard output of a command in `folder`. Raises UserError with its last lines if it fails."""
+    if not shutil.which(command[0]):
+        raise UserError(f"{command[0]} is not on the PATH. Run `source .venv/bin/activate`, then this again.")
     variables = os.environ | (environment or {})
     result = subprocess.run(
         command, cwd=folder, env=variables, input=stdin, capture_output=True, text=True, check=False

@@ -13,6 +13,7 @@ set_up()
 
 import argparse
 import difflib
+import json
 import re
 import sys
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from commands.blocks import replaced
 from commands.imports import dependencies, file_of
@@ -49,6 +51,7 @@ def first_line(node: Any) -> int:
 
 
 def is_code(path: str) -> bool:
+    """Return whether a dependency is a part of the code."""
     return Path(path).parts[0] in CODE
 
 
@@ -97,13 +100,22 @@ def artifact_lines(name: str, technique: str, overrides: dict[str, Any], like: d
     """Return the artifact of a technique, with type and labels of the artifact `like`."""
     settings = ", ".join(f"{key} {str(value).lower()}" for key, value in overrides.items()) or "settings of train"
     fields = like | {"path": MODELS / f"{technique}.pt", "desc": f"LeNet-5 for Fashion-MNIST, {settings}"}
-    lines = [f"{name}:"]
+    lines = [f"{scalar(name)}:"]
     for key, value in fields.items():
         if isinstance(value, list):
-            lines += [f"  {key}:", *(f"    - {item}" for item in value)]
+            lines += [f"  {key}:", *(f"    - {scalar(item)}" for item in value)]
         else:
-            lines.append(f"  {key}: {value}")
+            lines.append(f"  {key}: {scalar(value)}")
     return lines
+
+
+def scalar(value: object) -> str:
+    """Return a text as YAML, in quotation marks if it would be read as something else, such as null."""
+    text = str(value)
+    try:
+        return text if YAML(typ="safe", pure=True).load(text) == text else json.dumps(text)
+    except YAMLError:
+        return json.dumps(text)
 
 
 def artifact_edits(pipeline: Any, params: Params) -> list[Edit]:
@@ -151,6 +163,7 @@ def leftover_files(pipeline: Any, techniques: Iterable[str]) -> list[Path]:
 
 
 def delete(files: list[Path], *, without_asking: bool) -> None:
+    """Delete files after listing them and, unless `without_asking`, asking for consent."""
     print("These files belong to no technique in params.yaml:", *files, sep="\n  ")
     if not without_asking:
         try:

@@ -1,4 +1,4 @@
-"""Every run of the two plans: its file, the program that computes it, and the reader of the file."""
+"""Every run of params.yaml and recipes.yaml: its file, the program that computes it, and the reader of the file."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -15,7 +15,7 @@ def main() -> None:
     for name in sorted(params.exercise.keys() - params.techniques.keys()):
         print(f"{PARAMS}: exercise.{name} is not a technique, so its accuracies are not shown.")
     inputs.require_unchanged()
-    # The content is constant: the other stages depend on this file, and a change of params.yaml alone reruns none.
+    # The content is constant: the other stages depend on this file, and rerun only if their own parameters change.
     write_atomically(VALID, b"params.yaml is valid.\n")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lenet5.report.cards import model_card
 from lenet5.report.comparison import compare_with_baseline
-from lenet5.report.tables import markdown, p_value_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text
 from lenet5.support.files import Fields, damaged, interval, number, read_csv, read_json, write_atomically, write_json
 from lenet5.support.params import BASELINE, Params, load_params
 from lenet5.support.paths import EVALUATION, METRICS, MODELS, PREDICTIONS
@@ -95,8 +95,13 @@ def summarise(
 
 def cells(row: dict[str, Any]) -> list[str]:
     """Return a row of the Markdown table."""
-    interval = f"{row['test_accuracy']:.2f} ({row['test_accuracy_low']:.2f} to {row['test_accuracy_high']:.2f})"
-    line = [row["technique"], interval, f"{row['train_accuracy']:.2f}", str(row["chosen_epoch"])]
+    interval = [row["test_accuracy_low"], row["test_accuracy_high"]]
+    line = [
+        row["technique"],
+        estimate_text(row["test_accuracy"], interval),
+        f"{row['train_accuracy']:.2f}",
+        str(row["chosen_epoch"]),
+    ]
     line += [f"{row['test_loss']:.4f}", f"{row['calibration_error']:.2f}"]
     compared = row.get("mcnemar_p_holm") is not None
     line += [f"{row['difference_points']:+.2f}", p_value_text(row["mcnemar_p_holm"])] if compared else ["", ""]
@@ -113,7 +118,9 @@ def main() -> None:
     rows = summarise(params, evaluations, predictions)
     table = markdown(HEADER, [cells(row) for row in rows])
     card = model_card(params, evaluations, predictions, table)
-    csv = pd.DataFrame(rows).round(6).to_csv(index=False, lineterminator="\n")
+    frame = pd.DataFrame(rows)
+    p_values = ["mcnemar_p", "mcnemar_p_holm"]  # which can be far below a millionth
+    csv = frame.round({name: 6 for name in frame if name not in p_values}).to_csv(index=False, lineterminator="\n")
     inputs.require_unchanged()
     write_json(SUMMARY.with_suffix(".json"), {"techniques": rows})
     write_atomically(SUMMARY.with_suffix(".csv"), csv.encode())

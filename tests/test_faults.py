@@ -405,14 +405,14 @@ def test_make_trains_the_others_when_one_technique_diverges(project: Project) ->
     assert failed.returncode != 0
     assert (project.root / "metrics/evaluation/after.json").exists()
     assert not (project.root / "models/wild.pt").exists()
-    assert "wild: the loss became" in failed.stdout  # at that moment
-    assert "wild: the loss became" in failed.stderr  # and again at the end
+    assert "wild: the sum of the losses became" in failed.stdout  # at that moment
+    assert "wild: the sum of the losses became" in failed.stderr  # and again at the end
 
 
 def test_a_diverging_run_fails_and_keeps_no_model(project: Project) -> None:
     project.change_params(lambda params: params["techniques"]["dropout"].update(learning_rate=1e6))
     (project.root / "models/dropout.pt").unlink()
-    printed = fails(project, "dropout: the loss became ", "train", "dropout")
+    printed = fails(project, "dropout: the sum of the losses became ", "train", "dropout")
     assert "Lower its learning_rate (now 1000000.0) in params.yaml." in printed
     assert not (project.root / "models/dropout.pt").exists()
 

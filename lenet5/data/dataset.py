@@ -12,7 +12,7 @@ from lenet5.support.files import Fields, read_json, write_json
 from lenet5.support.params import CLASS_NAMES, checked_class_names
 from lenet5.support.paths import PREPARED
 
-NAMES = "class_names.json"  # is there only if they are not those of Fashion-MNIST
+NAMES = "class_names.json"  # exists only if they are not those of Fashion-MNIST
 
 
 class Split(NamedTuple):
@@ -63,8 +63,11 @@ def load_data(folder: Path = PREPARED) -> Data:
 
 def save_class_names(names: tuple[str, ...], folder: Path = PREPARED) -> None:
     """Write the names of the classes next to the splits, unless they are Fashion-MNIST's."""
-    if names != CLASS_NAMES:
-        write_json(folder / NAMES, {"class_names": names})
+    path = folder / NAMES
+    if names == CLASS_NAMES:
+        path.unlink(missing_ok=True)
+    else:
+        write_json(path, {"class_names": names})
 
 
 def load_class_names(folder: Path = PREPARED) -> tuple[str, ...]:

@@ -39,8 +39,8 @@ def load_tensors(path: str | Path, largest: int | None = None) -> Any:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{path} is damaged or was not written by this project ({reason[:120]}). Delete it, run "
-            "`python -m commands.repair`, which finds damage in DVC's cache, and then `dvc repro`."
+            f"{path} is damaged or was not written by this project ({reason[:120]}). If it is one of its results, "
+            "delete it, run `python -m commands.repair`, which finds damage in DVC's cache, and then `dvc repro`."
         ) from None
 
 

@@ -43,13 +43,15 @@ def idx_size(content: bytes | bytearray) -> int:
 def read_idx(content: bytes, name: str) -> Tensor:
     """Return the uint8 tensor in an IDX file, the format of MNIST: magic number, sizes as big-endian uint32, bytes.
 
-    Raises UserError with the file's name if magic number or length is wrong.
+    Raises UserError with the file's name if magic number or length is wrong, or if it is empty.
     """
     shape, expected = idx_shape(content), idx_size(content)
     if not shape:
         raise UserError(f"{name} is not an IDX file of unsigned bytes.")
     if len(content) != expected:
         raise UserError(f"{name} is {len(content)} bytes long, but its header requires {expected}.")
+    if not math.prod(shape):
+        raise UserError(f"{name} holds no images or labels.")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 

@@ -125,7 +125,7 @@ def _download(url: str) -> bytes:
                     raise SourceError(f"{url} sent more than {MAX_BYTES} bytes")
                 if time.monotonic() > deadline:
                     raise SourceError(f"{url} took longer than {DOWNLOAD_TIMEOUT:.0f} s")
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: an invalid http_proxy
         raise SourceError(f"{url}: {error or type(error).__name__}") from None
     return bytes(content)
 
@@ -161,7 +161,7 @@ def _read_raw(path: Path, digest: str) -> bytes:
     except SourceError as error:
         raise UserError(
             f"{path} is damaged or belongs to another data set: {error}. "
-            "Replace it, or move it away to have it downloaded; nothing was changed."
+            "Replace it, or move it away to have it downloaded."
         ) from None
 
 

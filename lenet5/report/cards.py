@@ -87,10 +87,12 @@ def model_card(params: Params, evaluations: dict[str, Any], predictions: dict[st
 
 
 def class_accuracies(evaluation: dict[str, Any]) -> dict[str, float]:
+    """Return the test accuracy of each class, from 0 to 1, by its name."""
     return {each["class"]: each["accuracy"] for each in evaluation["test_accuracy_by_class"]}
 
 
 def model_rows(params: Params, evaluations: dict[str, Any]) -> list[list[str]]:
+    """Return one row for each model: its file, settings, parameters and kept epoch."""
     rows = []
     for name, evaluation in evaluations.items():
         settings = ", ".join(f"{key}: {json.dumps(value)}" for key, value in params.techniques[name].items())
@@ -99,6 +101,7 @@ def model_rows(params: Params, evaluations: dict[str, Any]) -> list[list[str]]:
 
 
 def calibration_row(name: str, evaluation: dict[str, Any], predictions: pd.DataFrame) -> list[str]:
+    """Return a technique with its mean probability, test accuracy and calibration error, in percent."""
     values = predictions["probability"].mean(), evaluation["test_accuracy"], evaluation["test_calibration_error"]
     return [name, *(f"{100 * value:.2f}" for value in values)]
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,15 +19,16 @@ Content = TypeVar("Content")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `.<name>.<machine>-<process>.partial` next to `path`, then rename it: a reader sees either the
-    old file or the new one, even after a kill or a power failure. Two processes can write the same file at once.
+    """Write `data` to `.<name>.<thread>.<machine>-<process>.partial` next to `path`, then rename it: a reader sees
+    either the old file or the new one, even after a kill or a power failure. Several processes and threads can write
+    the same file at once.
 
     What a kill leaves behind is deleted by the next write of this machine in the folder. Until then git and DVC ignore
     it (.gitignore, .dvcignore), so that it does not change the hash of a folder that DVC tracks.
 
     Raises UserError if the file cannot be written (disk full, read-only folder).
     """
-    partial = path.with_name(f".{path.name}.{ending(os.getpid())}")
+    partial = path.with_name(f".{path.name}.{threading.get_native_id()}.{ending(os.getpid())}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         delete_left_behind(path.parent)

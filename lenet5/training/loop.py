@@ -66,7 +66,7 @@ def train(
     lenet5.training.checkpoint.exclusive). `after_epoch` is called at the end of each epoch, and once when training
     resumes. For the same bytes as the pipeline, call set_up and set_up_torch of lenet5.support.process first.
 
-    Raises DivergenceError if a loss exceeds `DIVERGED` or is NaN.
+    Raises DivergenceError if the losses of an epoch exceed `DIVERGED` in sum, or are NaN.
     """
     network = build_network(settings)
     model = network.model
@@ -172,7 +172,7 @@ def check_convergence(row: Row) -> None:
     total = row.train_loss + row.validation_loss + row.test_loss
     if not total < DIVERGED:  # true for NaN too
         raise DivergenceError(
-            f"the loss became {total:.3g} in epoch {row.epoch}: the run diverged and no model is kept."
+            f"the sum of the losses became {total:.3g} in epoch {row.epoch}: the run diverged and no model is kept."
         )
 
 

@@ -104,6 +104,7 @@ def new_images_intervals(replicates: Techniques) -> dict[str, list[float]]:
 
 
 def mean_with_interval(of_seeds: Values) -> dict[str, Any]:
+    """Return the mean of one value per seed with its interval, as of a difference."""
     return {"difference": float(of_seeds.mean()), "interval": interval(of_seeds)}
 
 

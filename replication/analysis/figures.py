@@ -121,6 +121,7 @@ def dots(axis: Axes, values: NDArray[np.float64], place: float, style: dict[str,
 
 
 def mean_with_interval(axis: Axes, mean: float, interval: list[float], place: float, style: dict[str, Any]) -> None:
+    """Draw a mean as a marker on its interval."""
     axis.plot(interval, [place] * 2, color=style["color"], linewidth=4, solid_capstyle="butt", alpha=0.8)
     axis.plot(
         mean, place, style["marker"], color=style["color"], markersize=7, markeredgecolor="white", markeredgewidth=1

@@ -88,12 +88,13 @@ def rules_of_selection(fresh: ByRate) -> list[Row]:
     epoch that each rule keeps, its difference from that of the study's rule, and that from the baseline under the same
     rule, seed by seed."""
     rows = []
+    common = {rate: common_seeds(techniques) for rate, techniques in fresh.items()}
     for rate, technique, ours in cells(fresh):
         if len(ours.by_seed) < 2:
             continue
         row: Row = {"learning_rate": rate, "technique": technique}
         of_study = ours.values(partial(accuracy_of, RULES[OF_STUDY]))
-        paired = common_seeds(fresh[rate]).get(technique)
+        paired = common[rate].get(technique)
         for name, rule in RULES.items():
             accuracy = partial(accuracy_of, rule)
             values = ours.values(accuracy)

@@ -28,6 +28,7 @@ def outcomes(runs: Techniques, of: dict[str, Outcome], settings: Settings) -> li
 
 
 def augmented(settings: TrainSettings) -> bool:
+    """Return whether a recipe augments the training images."""
     return settings.augmentation != "none"
 
 

@@ -89,7 +89,10 @@ class Study:
         self.own, self.cpu = Index(own), Index(cpu)
 
     def make(self, *arguments: str, installer: str = "pip", **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run `make` with an installer, neither of which reads a user's settings or caches."""
+        return self.run("make", *arguments, installer=installer, **variables)
+
+    def run(self, *command: str, installer: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with an installer, neither of which reads a user's settings or caches."""
         programs = self.folder / "programs"
         programs.mkdir(exist_ok=True)
         if installer == "uv" and not (programs / "uv").exists():
@@ -98,7 +101,7 @@ class Study:
         settings |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "XDG_CONFIG_DIRS": str(self.folder)}
         settings |= {"UV_DEFAULT_INDEX": self.own.url, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(self.folder / "cache")}
         settings |= {"TORCH_INDEX": self.cpu.url, "PATH": f"{programs}:/usr/bin:/bin", "TORCH": "cpu"}
-        return Project(self.root).run("make", *arguments, check=False, **settings | variables)
+        return Project(self.root).run(*command, check=False, **settings | variables)
 
     def installed(self) -> set[str]:
         found = self.root.glob(".venv/lib/python*/site-packages/*.dist-info")
@@ -184,3 +187,11 @@ def test_an_environment_that_cannot_work_is_replaced(fault: str, study: Study) -
     assert f"The environment .venv {reason}" in made.stdout
     assert (study.root / ".venv/ready-test").exists() and "probe-1.0" in study.installed()
     assert Project(study.root).run(str(study.root / ".venv/bin/dvc")).stdout == "works\n"
+
+
+def test_a_group_brings_the_study_and_an_unknown_one_is_named(study: Study) -> None:
+    program = (sys.executable, "commands/environment.py")
+    failed = study.run(*program, "tset", installer="uv")
+    assert failed.stderr == "'tset' is not a group; choose from: study, test.\n" and failed.returncode == 1
+    assert study.run(*program, "test", installer="uv").returncode == 0
+    assert {"dvc-3.0", "probe-1.0"} <= study.installed()

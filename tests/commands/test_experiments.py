@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from commands.experiments import COLUMNS, table
 from tests.project import OFFLINE, Project, computed_once
 
 TECHNIQUES = ("baseline", "dropout", "weight_decay")
@@ -195,3 +196,9 @@ def test_a_damaged_dvc_yaml_is_named_once_without_a_traceback(content: str, mess
     failed = committed.run("python", "-m", "commands.report", check=False)
     assert failed.returncode == 1 and "dvc.yaml" in failed.stderr and "Traceback" not in failed.stderr
     assert not (committed.root / "report.html").exists()
+
+
+def test_a_technique_named_null_is_shown() -> None:
+    columns = ",".join(f"metrics/selected.json:{name}" for name in COLUMNS)
+    rows = table(f"Experiment,{columns}\nmain{',0.5' * len(COLUMNS)}\nnull{',0.25' * len(COLUMNS)}\n", ["null"])
+    assert rows.splitlines()[1].split() == ["null", *["0.25"] * len(COLUMNS)]

@@ -60,6 +60,8 @@ def index() -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
+            if self.path.startswith("/cut"):
+                self.send_header("Content-Length", "9999")
             self.end_headers()
             self.wfile.write("\n".join(links).encode())
 
@@ -73,3 +75,10 @@ def test_hashes_of_cpu_builds_come_from_pytorchs_index(index: str, copy: Project
     copy.run("python", "-m", "commands.lock", check=True, **NOWHERE | {"TORCH_INDEX": index})
     found = re.findall(r"sha256:0*(\d+)", (copy.root / "requirements/torch-cpu.txt").read_text())
     assert found == ["1", "2"]
+
+
+def test_a_cut_connection_keeps_the_hashes_of_the_lock(index: str, copy: Project) -> None:
+    before = copy.files(*LOCKED)
+    locked = copy.run("python", "-m", "commands.lock", check=True, **NOWHERE | {"TORCH_INDEX": f"{index}/cut"})
+    assert f"{index}/cut cannot be reached" in locked.stdout
+    assert copy.files(*LOCKED) == before

@@ -65,11 +65,18 @@ def test_tags_of_models_never_move(site: Project, tmp_path: Path) -> None:
     project.run("git", "tag", "--annotate", "--force", "dropout@v1.0.0", "--message", "another model")
     project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
     project.run("git", "tag", "--force", "baseline@v1.0.0")  # not annotated
+    pipeline = project.root / "dvc.yaml"
+    pipeline.write_text(
+        pipeline.read_text().replace("artifacts:\n", "artifacts:\n  images:\n    path: data/prepared\n")
+    )
+    project.commit("an artifact that is not a model")
+    project.run("git", "tag", "--annotate", "images@v1.0.0", "--message", "images")
     before = tags()
     failed = project.run("make", "publish", check=False)
     assert failed.returncode
     assert "dropout@v1.0.0 is a tag of another models/dropout.pt, and tags do not move. Raise" in failed.stderr
     assert "The tag baseline@v1.0.0 is not annotated." in failed.stderr and "batch-norm" not in failed.stderr
+    assert "images@" not in failed.stderr
     assert tags() == before
 
     declaration = project.root / "pyproject.toml"

@@ -114,13 +114,14 @@ def test_a_damaged_object_of_the_cache_is_not_believed(computed: Project) -> Non
         stored.chmod(0o444)  # DVC believes what is read-only
         model.unlink()
 
+    (stored.parent / "of-dvc.tmp").mkdir()  # not an object
     damage(b"")
     assert "was damaged; deleted it." in reproduce(computed)
     assert computed.files(*RESULTS) == before
     damage(bytes(flipped))
     computed.dvc("repro", "train@dropout")
     failed = computed.run("python", "-m", "stages.evaluate", "dropout", check=False)
-    assert re.search("models/dropout.pt is damaged .* Delete it, run `python -m commands.repair`", failed.stderr)
+    assert re.search("models/dropout.pt is damaged .* delete it, run `python -m commands.repair`", failed.stderr)
     model.unlink()
     computed.run(*REPAIR)
     computed.dvc("repro", "train@dropout")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.scratch import PREFIX, temporary_folder
+from commands.scratch import PREFIX, run, temporary_folder
+from lenet5 import UserError
 from tests.conftest import ROOT
 
 HOLD = """
@@ -39,3 +40,8 @@ def test_a_command_deletes_folders_of_killed_commands(tmp_path: Path, monkeypatc
     with temporary_folder():
         assert not folder.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"lenet5-of-the-user", f"{PREFIX}link"}
+
+
+def test_without_the_environment_the_missing_program_is_named() -> None:
+    with pytest.raises(UserError, match=r"nosuch is not on the PATH\. Run `source .venv/bin/activate`"):
+        run("nosuch", "--version")

@@ -104,6 +104,7 @@ def test_what_cannot_be_verified_gets_one_line(project: Project) -> None:
         ("p.csv", "a,b\n1,5\n", "a,b\n2,5\n", "row 1: a is 1 in the commit, 2 here"),
         ("m.json", '{"a": [{"b": 1}]}', '{"a": [{"b": 2}]}', "a.0.b is 1 in the commit, 2 here"),
         ("m.json", "damaged", "{}", "other bytes"),
+        ("c.csv", 'a,b\n"1,2\n', "a,b\n1,2\n", "other bytes"),
         ("t.md", "same\nold\n", "same\nnew\n", "line 2 is old in the commit, new here"),
         ("f.png", "old", "new", "other bytes"),
     ],

@@ -77,7 +77,7 @@ def test_a_technique_with_one_common_seed_is_not_compared() -> None:
 
 
 def test_a_technique_that_diverged_has_only_its_failures() -> None:
-    diverged = Replicates([{"seed": seed, "failure": "the loss became nan"} for seed in range(3)])
+    diverged = Replicates([{"seed": seed, "failure": "the sum of the losses became nan"} for seed in range(3)])
     found = {0.01: {"baseline": replicates([[True, False]] * 3), "other": diverged}}
     rows = analyse(found, load_plan(ROOT / "replication/params.yaml"), {})
     expected = {"learning_rate": 0.01, "technique": "other", "failures": 3, "against_baseline": None}

@@ -192,7 +192,12 @@ def test_a_complete_confirmation_is_compared(study: Path) -> None:
 
 def test_diverged_runs_are_counted_and_what_is_left_compared(study: Path) -> None:
     def diverge(technique: str, seed: int, rate: float) -> None:
-        failure = {"technique": technique, "seed": seed, "learning_rate": rate, "failure": "the loss became nan"}
+        failure = {
+            "technique": technique,
+            "seed": seed,
+            "learning_rate": rate,
+            "failure": "the sum of the losses became nan",
+        }
         path_of(technique, seed, rate, CONFIRMATION).write_text(json.dumps(failure))
 
     diverge("baseline", SEEDS[0], 0.01)

@@ -111,10 +111,14 @@ def test_what_the_results_say_of_the_images_follows_from_this() -> None:
     assert {name for (name, _), of in apart.items() if np.prod(of["interval"]) > 0} == {"batch_norm"}
     first, second = (estimate(apart["batch_norm", rate]) for rate in ("0.001", "0.01"))
     assert f"by {first} points more than on the near half at 0.001, and by {second} at 0.01" in results
-    errors = {half: 100 - high["accuracy_in_halves"]["baseline"][half]["mean"] for half in ("near", "far")}
-    gains = high["accuracy_in_halves"]["batch_norm"]["against_baseline"]
-    near, far = (f"{100 * gains[half]['difference'] / errors[half]:.1f} %" for half in ("near", "far"))
-    assert f"removes {near} of them on the near half and {far} on the far half" in results
+    removed = []
+    for of_rate in (low, high):
+        halves = of_rate["accuracy_in_halves"]
+        errors = {half: 100 - halves["baseline"][half]["mean"] for half in ("near", "far")}
+        gains = halves["batch_norm"]["against_baseline"]
+        removed += [f"{100 * gains[half]['difference'] / errors[half]:.1f} %" for half in ("near", "far")]
+    text = f"{removed[2]} of them on the near half and {removed[3]} on the far half, at 0.001 {removed[0]} and"
+    assert f"removes {text} {removed[1]}." in results
     assert round(errors["far"] / errors["near"], 1) == 2.1  # "twice as many"
     differences = [
         result

@@ -136,7 +136,12 @@ def test_every_committed_replicate_is_valid() -> None:
 def test_the_file_of_a_diverged_replicate_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "0.01/dropout-3.json"
     path.parent.mkdir()
-    content = {"technique": "dropout", "seed": 3, "learning_rate": 0.01, "failure": "the loss became nan in epoch 2"}
+    content = {
+        "technique": "dropout",
+        "seed": 3,
+        "learning_rate": 0.01,
+        "failure": "the sum of the losses became nan in epoch 2",
+    }
     path.write_text(json.dumps(content))
     assert read_replicate(path) == content
 
@@ -222,7 +227,12 @@ def test_replicates_are_read_by_rate_technique_and_seed(tmp_path: Path, monkeypa
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
     diverged = path_of("dropout", 2, 0.01)
-    failure = {"technique": "dropout", "seed": 2, "learning_rate": 0.01, "failure": "the loss became nan in epoch 2"}
+    failure = {
+        "technique": "dropout",
+        "seed": 2,
+        "learning_rate": 0.01,
+        "failure": "the sum of the losses became nan in epoch 2",
+    }
     (tmp_path / diverged).write_text(json.dumps(failure))
     monkeypatch.chdir(tmp_path)
 

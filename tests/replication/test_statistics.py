@@ -119,6 +119,14 @@ def test_with_ten_seeds_student_covers_95_and_bca_90_percent() -> None:
     assert bca == pytest.approx(0.90, abs=0.02)
 
 
+def test_with_thirty_values_the_bca_interval_covers_94_percent() -> None:
+    samples = np.random.default_rng(0).normal(size=(60, 30))
+    widths = np.array([[np.ptp(t_interval(x)), np.ptp(bca_interval(x))] for x in samples])
+    student, bca = widths.mean(axis=0)
+    reach = bca / student * stats.t.ppf(0.975, 29)  # in standard errors of the mean
+    assert 1 - 2 * stats.t.sf(reach, 29) == pytest.approx(0.94, abs=0.005)
+
+
 def test_a_new_training_set_widens_the_interval_as_published() -> None:
     values = np.array([1.0, 2.0, 3.0, 6.0])  # mean 3, variance 14/3; Student's 97.5 % point with 3 degrees: 3.182446
     reach = 3.182446 * (14 / 3 * (1 / 4 + 1 / 5)) ** 0.5

@@ -1,18 +1,23 @@
 """The plan of the tuned techniques, and what is chosen by it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lenet5.support.errors import UserError
 from replication.tuning.analysis import figures, tables
 from replication.tuning.analysis.comparison import at_edge, compared, searched
 from replication.tuning.choose import ranked
 from replication.tuning.plan import Cell, load_tuning
 from tests.conftest import ROOT
 from tests.replication.replicates import assert_mistake, cells
-from tests.test_numbers import words
+from tests.test_numbers import metrics, words
+
+PLAN = "replication/tuning/params.yaml"
+RATES = {0.0003, 0.001, 0.003, 0.01}
 
 
 @pytest.mark.parametrize(
@@ -24,7 +29,6 @@ from tests.test_numbers import words
         ("[dropout_10", "[dropout_20, dropout_10", "choices has dropout_20 more than once; keep one."),
         ("{dropout: 0.1}", "{dropout: 0.1, schedule: cosine}", "settings.dropout_10 has schedule, which each of its"),
         ("  dropout: [", "  drop out/..: [", "choices.'drop out/..' is not a valid name"),
-        ("final:\n  seeds: [", "final:\n  seeds: [60", "final.seeds has seeds, but refine.seeds has none"),
         ("[dropout_10", "[dropout_20", "no list of choices has dropout_10; add it to one, or remove it"),
         ("schedules: [constant", "schedules: [cosine", "schedules has a value twice; remove one."),
         ("learning_rates: [", "learning_rates: [1, ", "it needs a decimal point; write 1.0 instead of 1"),
@@ -33,7 +37,18 @@ from tests.test_numbers import words
     ],
 )
 def test_a_mistake_in_the_tuning_plan_is_reported(old: str, new: str, message: str, tmp_path: Path) -> None:
-    assert_mistake(load_tuning, "replication/tuning/params.yaml", (old, new), message, tmp_path)
+    assert_mistake(load_tuning, PLAN, (old, new), message, tmp_path)
+
+
+def test_final_seeds_without_those_of_refine_are_reported(tmp_path: Path) -> None:
+    text = (ROOT / PLAN).read_text()
+    for part, seeds in (("refine:\n  cells: 3", "[]"), ("final:", "[60]")):
+        text, count = re.subn(rf"({part}\n  seeds: )\[.*\]", rf"\g<1>{seeds}", text)
+        assert count == 1
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"final\.seeds has seeds, but refine\.seeds has none"):
+        load_tuning(path)
 
 
 def run_of(cell: Cell, seed: int, loss: float | None) -> dict[str, Any]:
@@ -49,7 +64,7 @@ def test_a_cell_with_a_diverged_run_is_not_chosen() -> None:
 
 
 def test_a_candidate_that_diverges_later_is_shown_as_such() -> None:
-    plan = load_tuning(ROOT / "replication/tuning/params.yaml").model_copy(update={"learning_rates": [0.01]})
+    plan = load_tuning(ROOT / PLAN).model_copy(update={"learning_rates": [0.01]})
     tried = [Cell("flip", 0.01, schedule) for schedule in plan.schedules]
     runs = [run_of(tried[0], 43, 0.1), run_of(tried[0], 44, None), run_of(tried[1], 43, 0.2), run_of(tried[1], 44, 0.3)]
     candidates = {name: tried if name == "augmentation" else [] for name in plan.choices}
@@ -63,22 +78,25 @@ def test_a_candidate_that_diverges_later_is_shown_as_such() -> None:
 
 
 def test_a_best_cell_at_an_end_of_the_grid_is_reported() -> None:
-    plan = load_tuning(ROOT / "replication/tuning/params.yaml").model_copy(update={"learning_rates": [0.01, 0.1, 0.03]})
+    plan = load_tuning(ROOT / PLAN).model_copy(update={"learning_rates": [0.01, 0.1, 0.03]})
     candidates = {
         "baseline": [Cell("baseline", 0.1, "cosine"), Cell("baseline", 0.03, "cosine")],
-        "dropout": [Cell("dropout_50", 0.03, "cosine")],
+        "dropout": [Cell(plan.choices["dropout"][-1], 0.03, "cosine")],
         "label_smoothing": [Cell("smoothing_10", 0.03, "cosine")],
         "weight_decay": [Cell("coupled_1e-5", 0.01, "constant")],
         "augmentation": [Cell("flip_shift_erase", 0.03, "cosine")],
         "batch_norm": [],
     }
     edges = {name: ends for name, ends in at_edge(plan, candidates).items() if ends}
-    expected = {"baseline": ["learning_rate"], "dropout": ["setting"], "weight_decay": ["learning_rate"]}
-    assert edges == expected
+    assert edges == {
+        "baseline": ["highest learning_rate"],
+        "dropout": ["strongest setting"],
+        "weight_decay": ["lowest learning_rate"],
+    }
     settings = plan.settings | {"decoupled_10": {"optimizer": "adamw", "weight_decay": 10}}  # a whole number
     choices = plan.choices | {"decoupled_decay": [*plan.choices["decoupled_decay"], "decoupled_10"]}
     plan = plan.model_copy(update={"settings": settings, "choices": choices})
-    for setting, ends in (("decoupled_10", ["setting"]), ("decoupled_1", [])):
+    for setting, ends in (("decoupled_10", ["strongest setting"]), ("decoupled_1", [])):
         assert at_edge(plan, {"decoupled_decay": [Cell(setting, 0.03, "cosine")]}) == {"decoupled_decay": ends}
 
 
@@ -110,10 +128,12 @@ def test_a_technique_that_diverged_counts_in_the_correction() -> None:
         ["few", "few", "0.003", "cosine", "1 diverged", *[""] * 6],
     ]  # fmt: skip
     assert tables.full([row | {"cell": None} for row in rows.values()]) == "Nothing is chosen yet.\n"
+    untested = [row for row in compared({name: [] for name in runs}, chosen, 0.2) if row["cell"]]
+    assert tables.full(untested) == "The choices are not tested yet.\n"
 
 
 def test_the_committed_tuning_keeps_to_the_plan() -> None:
-    plan = load_tuning(ROOT / "replication/tuning/params.yaml")
+    plan = load_tuning(ROOT / PLAN)
     strengths: dict[str, tuple[str, set[Any], set[Any]]] = {
         "dropout": ("dropout", {0.1, 0.2, 0.3, 0.4, 0.5}, {0.6}),
         "weight_decay": ("weight_decay", {1e-5, 1e-4, 1e-3, 1e-2}, {0.1}),
@@ -122,24 +142,39 @@ def test_the_committed_tuning_keeps_to_the_plan() -> None:
         "augmentation": ("augmentation", {"flip", "shift", "flip_shift", "flip_shift_erase"}, set()),
         "batch_norm": ("batch_norm", {True}, set()),
     }
+    extended = set()
     for technique, (key, values, more) in strengths.items():
         found = [plan.settings[name][key] for name in plan.choices[technique]]
         assert values <= set(found) <= values | more and len(set(found)) == len(found)
+        if more <= set(found):
+            extended.add((technique, "strongest setting"))
     assert plan.choices["baseline"] == ["baseline"] and plan.settings["baseline"] == {}
     assert all(plan.settings[name]["optimizer"] == "adamw" for name in plan.choices["decoupled_decay"])
     assert plan.schedules == ["constant", "cosine"]
-    assert set(plan.learning_rates) <= {0.0003, 0.001, 0.003, 0.01, 0.0001, 0.03}
+    assert set(plan.learning_rates) <= RATES | {0.0001, 0.03}
+    extended |= {(technique, "lowest learning_rate") for technique in plan.choices if 0.0001 in plan.learning_rates}
+    extended |= {(technique, "highest learning_rate") for technique in plan.choices if 0.03 in plan.learning_rates}
     assert (plan.search.seeds, plan.refine.cells) == ([43], 3)
     assert plan.refine.seeds in ([], [44, 45])
     assert plan.final.seeds in ([], list(range(60, 80)))
-    # Nothing is chosen from a part of the grid, or before it is refined.
-    assert not plan.refine.seeds or {0.0003, 0.001, 0.003, 0.01} <= set(plan.learning_rates)
+    # Nothing is chosen from a part of the grid, before each end that may hold something better is extended, or before
+    # it is refined.
+    at_ends = {(technique, end) for technique, ends in metrics("tuning")["at_edge"].items() for end in ends}
+    assert not plan.refine.seeds or (set(plan.learning_rates) >= RATES and at_ends <= extended)
     assert not plan.final.seeds or plan.refine.seeds
 
 
 def test_what_is_said_of_the_tuning_is_what_is_computed() -> None:
-    plan = load_tuning(ROOT / "replication/tuning/params.yaml")
-    rates = {1: f"one of its four learning rates, {plan.learning_rates[0]}, is computed"}
-    rates[2] = f"two of its four learning rates, {' and '.join(map(str, plan.learning_rates))}, are computed"
-    assert f"{rates[len(plan.learning_rates)]}, with one seed. Nothing is chosen" in words("docs/results.md")
-    assert not plan.refine.seeds
+    plan = load_tuning(ROOT / PLAN)
+    incomplete = {"README.md": "(incomplete)", "docs/daily-use.md": "The published grid is not complete yet."}
+    incomplete["docs/results.md"] = "It is not complete:"
+    for document, text in incomplete.items():
+        assert (text in words(document)) == (not plan.final.seeds)
+    count = len(plan.learning_rates)
+    if count < len(RATES):
+        of_four = f"{('one', 'two', 'three')[count - 1]} of its four learning rates, "
+        *first, last = map(str, plan.learning_rates)
+        rates = f"{', '.join(first)} and {last}, are" if first else f"{last}, is"
+        assert f"{of_four}{rates} computed, with one seed. Nothing is chosen" in words("docs/results.md")
+    if plan.final.seeds:
+        assert f"\n\n{(ROOT / 'metrics/tuning.md').read_text()}\n" in (ROOT / "docs/results.md").read_text()

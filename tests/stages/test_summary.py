@@ -1,5 +1,6 @@
 """The table of the study."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,10 @@ def test_each_technique_but_the_baseline_is_compared_with_it() -> None:
     assert (baseline["test_accuracy"], baseline["test_accuracy_low"]) == (50, 40)
     assert baseline["difference_points"] is None and baseline["exercise_test_accuracy"] == 100 * 1430 / 1615
     assert other["difference_points"] == pytest.approx(30) and other["exercise_test_accuracy"] is None
+
+
+def test_the_csv_has_the_numbers_of_the_json() -> None:
+    rows = pd.DataFrame(json.loads((ROOT / "metrics/summary.json").read_text())["techniques"])
+    csv = pd.read_csv(ROOT / "metrics/summary.csv")
+    for column in csv.select_dtypes("number"):
+        assert csv[column].to_numpy() == pytest.approx(rows[column].astype(float).to_numpy(), rel=1e-4, nan_ok=True)

@@ -35,16 +35,18 @@ def searched(plan: Tuning, runs: Runs, candidates: Cells, chosen: Cells) -> list
 
 
 def at_edge(plan: Tuning, candidates: Cells) -> dict[str, list[str]]:
-    """Return, for each technique, in what its best cell of the search is at an end of the grid, where the plan extends
-    it: "learning_rate", the lowest or the highest, or "setting", the strongest."""
+    """Return, for each technique, the ends of the grid at which its best cell of the search lies, and where the plan
+    extends it: "lowest learning_rate", "highest learning_rate" and "strongest setting"."""
     edges: dict[str, list[str]] = {}
     for technique in plan.choices:
         for best in candidates.get(technique, [])[:1]:
-            rates = plan.learning_rates
             strengths = {name: _strength(plan.settings[name]) for name in plan.choices[technique]}
-            edges[technique] = ["learning_rate"] * (best.learning_rate in (min(rates), max(rates)))
-            strongest = len(strengths) > 1 and strengths[best.setting] == max(strengths.values()) > 0
-            edges[technique] += ["setting"] * strongest
+            ends = {
+                "lowest learning_rate": best.learning_rate == min(plan.learning_rates),
+                "highest learning_rate": best.learning_rate == max(plan.learning_rates),
+                "strongest setting": len(strengths) > 1 and strengths[best.setting] == max(strengths.values()) > 0,
+            }
+            edges[technique] = [end for end, reached in ends.items() if reached]
     return edges
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenet5.data.dataset import load_data, load_split, save_split
+from lenet5.data.dataset import load_class_names, load_data, load_split, save_class_names, save_split
 from lenet5.preparation.prepare import make_split
 from lenet5.support.errors import UserError
+from lenet5.support.params import CLASS_NAMES
 from tests.project import small_images
 
 
@@ -18,6 +19,12 @@ def test_a_split_is_read_as_it_was_saved(tmp_path: Path) -> None:
         save_split(split, name, tmp_path)
     for loaded in (load_split("train", tmp_path), *load_data(tmp_path)):
         assert all(torch.equal(saved, read) for saved, read in zip(split, loaded, strict=True))
+
+
+def test_class_names_of_an_earlier_data_set_are_not_kept(tmp_path: Path) -> None:
+    for names in (CLASS_NAMES[::-1], CLASS_NAMES):
+        save_class_names(names, tmp_path)
+        assert load_class_names(tmp_path) == names
 
 
 def test_a_damaged_missing_or_foreign_split_is_rejected_by_name(tmp_path: Path) -> None:

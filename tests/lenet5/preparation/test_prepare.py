@@ -67,7 +67,15 @@ def test_idx_files_are_read_as_they_were_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\0\0", b"<html>", b"\0\0\x08\x01\0\0\0\x05abc", b"\0\0\x08\x01\0\0\0\x01abc"]
+    "content",
+    [
+        b"",
+        b"\0\0",
+        b"<html>",
+        b"\0\0\x08\x01\0\0\0\x05abc",
+        b"\0\0\x08\x01\0\0\0\x01abc",
+        b"\0\0\x08\x03\0\0\0\0\0\0\0\x1c\0\0\0\x1c",  # no images of 28x28
+    ],
 )
 def test_a_file_that_is_not_idx_is_rejected_by_name(content: bytes) -> None:
     with pytest.raises(UserError, match="labels-file"):

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.contenders import torchvision_fashion_mnist
 from lenet5.preparation.prepare import make_split, read_idx
-from lenet5.preparation.sources import MIRROR
+from lenet5.preparation.sources import MIRROR, SourceError, _download
 from lenet5.support.params import Checksums
 from tests.project import idx, small_images
 
@@ -37,3 +37,12 @@ def test_torchvision_reads_the_same_images_and_labels(kind: str, tmp_path: Path)
     theirs = torchvision_fashion_mnist()(tmp_path, train=kind == "train")
     assert torch.equal(split.images[:, 0, 2:-2, 2:-2], theirs.data)
     assert torch.equal(split.labels, theirs.targets)
+
+
+def test_an_invalid_proxy_is_a_fault_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http:/localhost:3128")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SourceError, match=r"http://mirror\.invalid: proxy URL"):
+        _download("http://mirror.invalid")

@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lenet5.support.files import write_atomically
@@ -14,15 +15,20 @@ from tests.test_resume import DieAtWrite
 
 
 def write_often(path: Path, content: bytes) -> None:
-    os.fsync = lambda _: None  # type: ignore[assignment]  # a race of 400 writes, whatever the disk
+    os.fsync = lambda _: None  # type: ignore[assignment]  # a race of 800 writes, whatever the disk
     for _ in range(200):
         write_atomically(path, content)
 
 
-def test_two_processes_can_write_the_same_file_at_once(tmp_path: Path) -> None:
+def in_threads(path: Path, contents: tuple[bytes, ...]) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write_often, [path] * len(contents), contents))
+
+
+def test_processes_and_threads_can_write_the_same_file(tmp_path: Path) -> None:
     path, contents = tmp_path / "params.valid", (b"one", b"another")
     start = multiprocessing.get_context("fork").Process
-    processes = [start(target=write_often, args=(path, content)) for content in contents]
+    processes = [start(target=in_threads, args=(path, contents)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from lenet5.support.errors import UserError
 from lenet5.support.params import TECHNIQUE_NAME, Params, check_params, load_params
 from tests.conftest import ROOT
-from tests.project import Project
+from tests.project import Project, yaml
 
 TEXT = (ROOT / "params.yaml").read_text()
 CONTENT: Any = YAML(typ="safe", pure=True).load(TEXT)
@@ -221,6 +221,8 @@ def test_invalid_yaml_is_reported_with_line_and_column(content: bytes, message: 
 def test_names_that_yaml_or_a_shell_could_misread_work(project: Project) -> None:
     names = ["null", "True", "e1", "key", "x" * 64, "A-_9"]
     project.change_params(lambda params: params["techniques"].update({name: {"epochs": 1} for name in names}))
+    project.run("python", "-m", "commands.sync")
+    assert {"null", "true"} <= set(yaml.load(project.root / "dvc.yaml")["artifacts"])  # not None and True
     assert {f"train@{name}" for name in names} <= set(project.dvc("stage", "list", "--name-only").stdout.split())
     assert {"train@null", "evaluate@null"} <= project.stages_run("evaluate@null")
     assert (project.root / "metrics/evaluation/null.json").exists()
