@@ -28,6 +28,7 @@ VENV = Path(".venv")
 REQUIREMENTS = Path("requirements")
 WRITTEN = (".", ".git", ".dvc", ".venv", ".checkpoints", "data", "logs", "metrics", "models")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+UNREACHABLE = (OSError, ValueError, http.client.HTTPException)  # what urlopen and its response raise
 SECONDS = 3  # in which PyTorch's index must answer
 
 
@@ -158,7 +159,7 @@ def install_cpu_build() -> bool:
     index = os.environ.get("TORCH_INDEX", CPU_INDEX)
     try:
         urllib.request.urlopen(f"{index}/torch/", timeout=SECONDS).close()
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except UNREACHABLE as error:
         fault = str(getattr(error, "reason", error))
     else:
         fault = install("torch-cpu", index, quietly=True)

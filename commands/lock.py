@@ -12,7 +12,6 @@ set_up()
 
 import argparse
 import html
-import http.client
 import os
 import re
 import subprocess
@@ -21,7 +20,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from commands.environment import CPU_INDEX, REQUIREMENTS
+from commands.environment import CPU_INDEX, REQUIREMENTS, UNREACHABLE
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically
 
@@ -54,7 +53,7 @@ def cpu_hashes(version: str) -> list[str]:
     try:
         with urllib.request.urlopen(f"{index}/torch/", timeout=30) as response:
             page = html.unescape(urllib.parse.unquote(response.read().decode()))
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except UNREACHABLE as error:
         locked = (REQUIREMENTS / "torch-cpu.txt").read_text()
         if f"torch=={version}+cpu " not in locked:
             raise UserError(f"The hashes of torch {version}+cpu cannot be downloaded from {index}: {error}.") from None

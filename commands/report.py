@@ -22,7 +22,7 @@ from commands.interruption import end_together
 from commands.page import chart, charts, image, markdown, page
 from commands.repair import check_lock_files
 from commands.report_replication import OVERVIEW, overview, replication_sections
-from commands.scratch import run, temporary_folder
+from commands.scratch import require, run, temporary_folder
 from lenet5.report.figures import label, styles
 from lenet5.report.reliability import reliability
 from lenet5.support.errors import UserError
@@ -110,6 +110,7 @@ def answer() -> str:
 def plots(revisions: list[str]) -> dict[str, dict[str, Any]]:
     """Return the Vega-Lite charts of `dvc plots` by name. Raises UserError if a result of the workspace is missing."""
     check_lock_files()
+    require("dvc")
     shown = ["diff", *revisions] if revisions else ["show"]
     with temporary_folder() as folder:
         command = ["dvc", "--wait-for-lock", "plots", *shown, "--json", "--out", str(folder)]

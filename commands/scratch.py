@@ -21,12 +21,17 @@ LOCK = "lock"  # the file in each of them that its process locks
 RESULTS = ("dvc.lock", "metrics", "data/README.md", "models/README.md")
 
 
+def require(program: str) -> None:
+    """Raise UserError if a program is not on the PATH, as `dvc` is without this project's environment."""
+    if not shutil.which(program):
+        raise UserError(f"{program} is not on the PATH. Run `source .venv/bin/activate`, then this again.")
+
+
 def run(
     *command: str, folder: Path = Path(), environment: dict[str, str] | None = None, stdin: str | None = None
 ) -> str:
     """Return the standard output of a command in `folder`. Raises UserError with its last lines if it fails."""
-    if not shutil.which(command[0]):
-        raise UserError(f"{command[0]} is not on the PATH. Run `source .venv/bin/activate`, then this again.")
+    require(command[0])
     variables = os.environ | (environment or {})
     result = subprocess.run(
         command, cwd=folder, env=variables, input=stdin, capture_output=True, text=True, check=False

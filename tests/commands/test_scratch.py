@@ -10,6 +10,7 @@ import pytest
 from commands.scratch import PREFIX, run, temporary_folder
 from lenet5 import UserError
 from tests.conftest import ROOT
+from tests.project import Project
 
 HOLD = """
 from commands.scratch import temporary_folder
@@ -42,6 +43,9 @@ def test_a_command_deletes_folders_of_killed_commands(tmp_path: Path, monkeypatc
     assert {path.name for path in tmp_path.iterdir()} == {"lenet5-of-the-user", f"{PREFIX}link"}
 
 
-def test_without_the_environment_the_missing_program_is_named() -> None:
+def test_without_the_environment_the_missing_program_is_named(project: Project) -> None:
     with pytest.raises(UserError, match=r"nosuch is not on the PATH\. Run `source .venv/bin/activate`"):
         run("nosuch", "--version")
+    failed = project.run(sys.executable, "-m", "commands.report", check=False, PATH="/usr/bin:/bin")
+    assert failed.stderr == "dvc is not on the PATH. Run `source .venv/bin/activate`, then this again.\n"
+    assert failed.returncode == 1
