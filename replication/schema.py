@@ -5,7 +5,7 @@ a learning rate without a decimal point, a plan without the baseline, a control 
 that are not new or more than planned, longer runs of other cells, recipes with a seed, and final recipes or seeds that
 do not fit the search; and of a tuning plan, settings with a learning rate, schedule or seed, names under `choices` that
 are not valid, settings that are not in exactly one of its lists, seeds that an earlier part uses, and final seeds
-without those of `refine`.
+that are more than planned or without those of `refine`.
 """
 
 from lenet5.support.process import set_up, take_no_arguments

@@ -39,7 +39,7 @@ TUNING: dict[str, Any] = {
     "schedules": ["constant", "cosine"],
     "search": {"seeds": [4]},
     "refine": {"cells": 2, "seeds": [5]},
-    "final": {"seeds": [6, 7]},
+    "final": {"planned": 2, "seeds": [6, 7]},
 }
 NOT_INHERITED = ("MAKE", "MFLAGS", "GIT_", "ATEN_", "ONEDNN_", "MKL_", "CUBLAS_")
 OFFLINE = ("env", "http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9", "no_proxy=")

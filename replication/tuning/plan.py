@@ -45,8 +45,9 @@ class Refine(Section):
 
 
 class Final(Section):
-    """The seeds of what was chosen. Without seeds, nothing is computed yet."""
+    """What was chosen, with other seeds: how many are planned, and which to compute so far."""
 
+    planned: Annotated[int, Field(ge=2)]
     seeds: list[Seed]
 
 
@@ -124,6 +125,8 @@ def _mistakes_in_lists(plan: Tuning) -> list[str]:
         if common := used & set(values):
             mistakes.append(f"{key} has {min(common)}, which an earlier part uses; choose another one.")
         used |= set(values)
+    if (count := len(plan.final.seeds)) > plan.final.planned:
+        mistakes.append(f"final.seeds has {count} seeds, more than final.planned; remove some.")
     if plan.final.seeds and not plan.refine.seeds:
         mistakes.append("final.seeds has seeds, but refine.seeds has none, without which nothing is chosen; add some.")
     return mistakes

@@ -88,10 +88,12 @@ def test_the_tuned_techniques_are_compared_by_seed(tuned_project: Project) -> No
 
 
 def test_nothing_is_chosen_before_it_is_refined(tuned: Project) -> None:
-    change(tuned, refine={"cells": 2, "seeds": []}, final={"seeds": []})
+    change(tuned, refine={"cells": 2, "seeds": []}, final={"planned": 2, "seeds": []})
     assert to_compute(tuned) == [0, 2, 0]
     assert content(tuned, "metrics/tuning/choice.json") == {"baseline": [], "dropout": []}
-    assert tuned.read("metrics/tuning.md") == b"Nothing is chosen yet.\n"
+    assert (
+        tuned.read("metrics/tuning.md") == b"0 of 2 seeds are computed. Nothing is compared before all of them are.\n"
+    )
     assert b"| yes" not in tuned.read("metrics/tuning/search.md")
 
 
@@ -150,11 +152,16 @@ def test_a_changed_setting_outdates_its_own_cells(tuned: Project) -> None:
 
 def test_an_added_seed_computes_only_its_own_runs(tuned: Project) -> None:
     before = tuned.files("metrics/tuning/final/**/*.json")
-    change(tuned, final={"seeds": [6, 7, 8]})
+    change(tuned, final={"planned": 4, "seeds": [6, 7, 8]})
     assert to_compute(tuned) == [0, 0, 2]
     after = tuned.files("metrics/tuning/final/**/*.json")
     assert {path: after[path] for path in before} == before
     assert len(after) == len(before) + 2
+    # The test images are looked at once.
+    assert content(tuned, "metrics/tuning.json")["final"] == []
+    assert (
+        tuned.read("metrics/tuning.md") == b"3 of 4 seeds are computed. Nothing is compared before all of them are.\n"
+    )
 
 
 def test_a_killed_stage_resumes_after_its_complete_runs(tuned: Project) -> None:

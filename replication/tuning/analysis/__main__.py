@@ -1,4 +1,7 @@
-"""Analyse the tuned techniques: metrics/tuning -> metrics/tuning.{json,md} and metrics/tuning/."""
+"""Analyse the tuned techniques: metrics/tuning -> metrics/tuning.{json,md} and metrics/tuning/.
+
+Nothing is compared on the test images before the last of the planned seeds is computed.
+"""
 
 from lenet5.support.process import Inputs, set_up, take_no_arguments
 
@@ -34,24 +37,23 @@ def main() -> None:
         technique: read_all([final(plan, technique, seed) for seed in plan.final.seeds]) for technique in plan.choices
     }
     cells = searched(plan, runs, candidates, chosen)
-    rows = compared(tested, chosen, margin)
-    content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": rows}
-    images = {
-        "search": notice("No run of the search is computed."),
-        "accuracy": notice("Nothing is tested yet."),
-    }
+    content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": []}
+    seeds, planned = plan.final.seeds, plan.final.planned
+    text = f"{len(seeds)} of {planned} seeds are computed. Nothing is compared before all of them are.\n"
+    images = {"search": notice("No run of the search is computed."), "accuracy": notice(text)}
     with mpl.rc_context(STYLE):
         if cells:
             images["search"] = png(figures.search(cells, plan))
-        if any(tested.values()):
-            images["accuracy"] = png(figures.accuracy(tested, rows, margin))
+        if len(seeds) == planned:
+            content["final"] = rows = compared(tested, chosen, margin)
+            images["accuracy"], text = png(figures.accuracy(tested, rows, margin)), tables.full(rows)
     inputs.require_unchanged()
     write_json(METRICS / "tuning.json", content)
-    write_atomically(METRICS / "tuning.md", tables.full(rows).encode())
+    write_atomically(METRICS / "tuning.md", text.encode())
     write_atomically(TUNING / "search.md", tables.search(cells).encode())
     for name, image in images.items():
         write_atomically(TUNING / f"{name}.png", image)
-    print(tables.search(cells) + "\n" + tables.full(rows), end="")
+    print(tables.search(cells) + "\n" + text, end="")
 
 
 if __name__ == "__main__":

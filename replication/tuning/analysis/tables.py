@@ -11,12 +11,7 @@ SEARCH = ["technique", "setting", "rate", "schedule", "loss in the search", "run
 
 
 def full(rows: list[Row]) -> str:
-    """Return the Markdown table of what was chosen for each technique, on test images, or a sentence if nothing is
-    chosen or tested."""
-    if not any(row["cell"] for row in rows):
-        return "Nothing is chosen yet.\n"
-    if not any("test_accuracy" in row or row["failures"] for row in rows):
-        return "The choices are not tested yet.\n"
+    """Return the Markdown table of what was chosen for each technique, on the test images."""
     return markdown(HEADER, [_cells(row) for row in rows])
 
 
