@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from commands.repair import check_lock_files, keep_lock_file, repair, repair_cache
+from commands.scratch import require
 from lenet5.support.errors import UserError
 
 PATIENCE = 600  # seconds to wait for another DVC that uses the same files
@@ -77,6 +78,7 @@ def dvc(*arguments: str, folder: Path = Path(), show: Callable[[str], object] = 
     If it fails because another DVC uses the same files, or because something is damaged that can be repaired, it is
     repeated. Raises UserError with DVC's error if it fails for another reason.
     """
+    require("dvc")
     deadline = time.monotonic() + PATIENCE
     waiting = False
     while True:

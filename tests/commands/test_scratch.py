@@ -46,6 +46,7 @@ def test_a_command_deletes_folders_of_killed_commands(tmp_path: Path, monkeypatc
 def test_without_the_environment_the_missing_program_is_named(project: Project) -> None:
     with pytest.raises(UserError, match=r"nosuch is not on the PATH\. Run `source .venv/bin/activate`"):
         run("nosuch", "--version")
-    failed = project.run(sys.executable, "-m", "commands.report", check=False, PATH="/usr/bin:/bin")
-    assert failed.stderr == "dvc is not on the PATH. Run `source .venv/bin/activate`, then this again.\n"
-    assert failed.returncode == 1
+    for command in ("commands.report", "commands.reproduce"):
+        failed = project.run(sys.executable, "-m", command, check=False, PATH="/usr/bin:/bin")
+        assert failed.stderr == "dvc is not on the PATH. Run `source .venv/bin/activate`, then this again.\n"
+        assert failed.returncode == 1
