@@ -89,8 +89,11 @@ def test_damaged_or_outdated_checkpoints_are_not_used(computed_project: Project,
         assert results(project, "dropout") == results(computed_project, "dropout")
 
     # Epoch 2 of a run with other settings or data. If it were used, epoch 1 would be skipped.
+    params = (root / "params.yaml").read_bytes()
+
     def changed(change: Callable[[], object]) -> None:
         checkpoint.write_bytes(whole)
+        (root / "params.yaml").write_bytes(params)
         change()
         assert trained_anew("")
 

@@ -23,24 +23,24 @@ Layer = tuple[str, list[str], dict[str, Any]]  # operator, names of its constant
 def onnx_bytes(model: LeNet5, metadata: dict[str, str]) -> bytes:
     """Return the content of an ONNX file. Equal models give equal bytes.
 
-    Raises UserError if ONNX's own interpreter computes other logits from it than the model, which would mean that
-    LeNet5 was changed and `layers` was not.
+    Raises UserError if LeNet5 was changed and `layers` was not: if a layer or parameter is missing, or if ONNX's own
+    interpreter computes other logits than the model.
     """
-    graph = helper.make_model(
-        _graph(model),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="lenet5-fashion-mnist",
-    )
-    helper.set_model_props(graph, metadata)
     images = torch.randint(256, (2, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     try:
+        graph = helper.make_model(
+            _graph(model),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="lenet5-fashion-mnist",
+        )
+        helper.set_model_props(graph, metadata)
         onnx.checker.check_model(graph, full_check=True)
         (found,) = ReferenceEvaluator(graph).run(None, {"images": images.numpy()})
         with torch.inference_mode():
             np.testing.assert_allclose(found, model(to_pixels(pad(images))).numpy(), rtol=1e-3, atol=1e-3)
     except Exception as error:  # whatever the graph of another network leads to
-        reason = str(error).strip().splitlines()[0][:120]
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0][:120]
         raise UserError(
             f"LeNet5 is not the network of lenet5/export/onnx_model.py: edit `layers` ({reason})."
         ) from None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lenet5.support.files import write_json
 from replication.analysis.results import read_json
-from replication.tuning.files import Runs, mean_loss, read_refine, read_search
+from replication.tuning.files import Runs, files_of_refine, files_of_search, mean_loss, read_all
 from replication.tuning.plan import CANDIDATES, CHOICE, FINGERPRINT, TUNING, Cell, Tuning, load_tuning, read_cells
 
 
@@ -29,7 +29,7 @@ def ranked(cells: Iterable[Cell], runs: Runs) -> list[Cell]:
 
 def candidates(plan: Tuning) -> dict[str, list[Cell]]:
     """Return the best cells of each technique in the stage `search`, as many as the plan has."""
-    runs = read_search(plan)
+    runs = read_all(files_of_search(plan))
     return {
         technique: ranked(plan.cells(settings), runs)[: plan.refine.cells]
         for technique, settings in plan.choices.items()
@@ -41,7 +41,7 @@ def choice(plan: Tuning) -> dict[str, list[Cell]]:
     one, or of none if all diverged or `refine` has no seeds yet."""
     if not plan.refine.seeds:
         return {technique: [] for technique in plan.choices}
-    runs = read_search(plan) + read_refine(plan)
+    runs = read_all(files_of_search(plan) + files_of_refine(plan))
     return {technique: ranked(cells, runs)[:1] for technique, cells in read_cells(CANDIDATES).items()}
 
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lenet5.support.errors import UserError
 from replication.analysis.results import Failure, Identity, Metrics, Trained, checked_run, read_json
-from replication.tuning.plan import Cell, Planned, Schedule, Tuning, refine, search
+from replication.tuning.plan import Cell, Planned, Schedule, Tuning, final, refine, search
 
 Runs = list[dict[str, Any]]
 
@@ -57,14 +57,16 @@ def read_all(files: list[Planned]) -> Runs:
     return runs
 
 
-def read_search(plan: Tuning) -> Runs:
-    """Return all runs of the stage `search`. Raises UserError as `read_all` does."""
-    return read_all([search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings])
+def files_of_search(plan: Tuning) -> list[Planned]:
+    return [search(plan, setting, rate) for rate in plan.learning_rates for setting in plan.settings]
 
 
-def read_refine(plan: Tuning) -> Runs:
-    """Return all runs of the stage `refine`. Raises UserError as `read_all` does."""
-    return read_all([refine(plan, technique) for technique in plan.choices])
+def files_of_refine(plan: Tuning) -> list[Planned]:
+    return [refine(plan, technique) for technique in plan.choices]
+
+
+def files_of_final(plan: Tuning) -> list[Planned]:
+    return [final(plan, technique, seed) for technique in plan.choices for seed in plan.final.seeds]
 
 
 def cell_of(run: dict[str, Any]) -> Cell:

@@ -112,3 +112,9 @@ def test_another_network_is_not_exported_as_a_lenet5() -> None:
     model.relu = nn.Tanh()  # type: ignore[assignment]
     with pytest.raises(UserError, match="LeNet5 is not the network of"):
         onnx_bytes(model, {})
+    model.f6 = nn.Linear(120, 84, bias=False)
+    with pytest.raises(UserError, match=r"edit `layers` \(KeyError: 'f6\.bias'\)"):
+        onnx_bytes(model, {})
+    del model.f6
+    with pytest.raises(UserError, match=r"edit `layers` \(.*f6"):
+        onnx_bytes(model, {})

@@ -200,14 +200,17 @@ def test_files_with_other_runs_than_planned_are_reported(tuned: Project) -> None
     (tuned.root / FINAL).write_text("[]")
     (tuned.root / REFINED).unlink()
     (tuned.root / "metrics/tuning/search/0.01/baseline.json").write_text("[{}]")
-    messages = []
-    for program in ("choose candidates", "choose choice", "analysis"):
+    mistakes = [
+        "metrics/tuning/search/0.01/baseline.json is invalid: setting: Field required (search@baseline-0.01).",
+        f"{REFINED}: No such file or directory (refine@dropout).",
+        f"{FINAL} is invalid: its runs are not those that are planned for it (final@dropout-7).",
+    ]
+    # Each program names every file of those that it reads.
+    for count, program in enumerate(("choose candidates", "choose choice", "analysis"), start=1):
         module, *arguments = program.split()
         result = tuned.run("python", "-m", f"replication.tuning.{module}", *arguments, check=False)
         assert result.returncode == 1
-        messages.append(result.stderr)
-    assert "0.01/baseline.json is invalid: setting: Field required (search@baseline-0.01)." in messages[0]
-    assert messages[0] == messages[1] == messages[2]
+        assert result.stderr.splitlines() == [*mistakes[:count], "Run `make tune` to compute it again."]
     shutil.copy(tuned.root / "metrics/tuning/search/0.003/baseline.json", tuned.root / "metrics/tuning/search/0.01")
     result = tuned.run("python", "-m", "replication.tuning.choose", "candidates", check=False)
     assert "0.01/baseline.json is invalid: its runs are not those that are planned for it" in result.stderr

@@ -19,8 +19,8 @@ from replication.analysis.figures import notice
 from replication.analysis.plan import load_plan
 from replication.tuning.analysis import figures, tables
 from replication.tuning.analysis.comparison import at_edge, compared, searched
-from replication.tuning.files import read_all, read_refine, read_search
-from replication.tuning.plan import CANDIDATES, CHOICE, TUNING, final, load_tuning, read_cells
+from replication.tuning.files import files_of_final, files_of_refine, files_of_search, read_all
+from replication.tuning.plan import CANDIDATES, CHOICE, TUNING, load_tuning, read_cells
 
 
 def main() -> None:
@@ -32,11 +32,12 @@ def main() -> None:
         cell.setting for cells in candidates.values() for cell in cells if cell.setting not in plan.settings
     ]:
         raise UserError(f"{CANDIDATES} has {unknown[0]}, which the plan lacks. Run `make tune` to write it again.")
-    runs = read_search(plan) + read_refine(plan)
+    runs = read_all(files_of_search(plan) + files_of_refine(plan) + files_of_final(plan))
     tested = {
-        technique: read_all([final(plan, technique, seed) for seed in plan.final.seeds]) for technique in plan.choices
+        technique: [run for run in runs if run["setting"] in settings and run["seed"] in plan.final.seeds]
+        for technique, settings in plan.choices.items()
     }
-    cells = searched(plan, runs, candidates, chosen)
+    cells = searched(plan, [run for run in runs if run["seed"] not in plan.final.seeds], candidates, chosen)
     content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": []}
     seeds, planned = plan.final.seeds, plan.final.planned
     text = f"{len(seeds)} of {planned} seeds are computed. Nothing is compared before all of them are.\n"

@@ -62,6 +62,27 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     assert all(torch.equal(resumed.best_weights[name], tensor) for name, tensor in whole.best_weights.items())
 
 
+def test_every_setting_changes_what_is_trained(data: Data) -> None:
+    effects: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+        "seed": ({}, {"seed": 1}),
+        "epochs": ({}, {"epochs": 3}),
+        "batch_size": ({}, {"batch_size": 7}),
+        "optimizer": ({"weight_decay": 0.01}, {"weight_decay": 0.01, "optimizer": "adamw"}),
+        "learning_rate": ({}, {"learning_rate": 0.02}),
+        "schedule": ({}, {"schedule": "cosine"}),
+        "augmentation": ({}, {"augmentation": "shift"}),
+        "momentum": ({"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.5}),
+        "weight_decay": ({"optimizer": "adamw"}, {"optimizer": "adamw", "weight_decay": 0.01}),
+        "batch_norm": ({}, {"batch_norm": True}),
+        "dropout": ({}, {"dropout": 0.2}),
+        "label_smoothing": ({}, {"label_smoothing": 0.1}),
+    }
+    assert effects.keys() == TrainSettings.model_fields.keys() - {"backend", "device"}  # these need not change a bit
+    for name, pair in effects.items():
+        before, after = (train(settings(**overrides), data).rows for overrides in pair)
+        assert before != after, name
+
+
 def test_the_weights_with_the_lowest_validation_loss_are_kept(data: Data) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     chosen = settings(epochs=8, learning_rate=0.05)

@@ -34,6 +34,16 @@ def test_step_optimizer_equals_the_step_of_pytorchs_optimizer(optimizer: str, ba
     torch.testing.assert_close(our_state, their_state, rtol=0, atol=0)
 
 
+def test_the_settings_choose_the_optimizer_and_its_values() -> None:
+    parameters = build_network(settings()).parameters
+    classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    for name, of in classes.items():
+        built = build_optimizer(parameters, settings(optimizer=name, momentum=0.7, weight_decay=0.03))
+        assert type(built) is of
+        values = {"lr": settings().learning_rate, "weight_decay": 0.03} | ({"momentum": 0.7} if name == "sgd" else {})
+        assert built.defaults | values == built.defaults
+
+
 def test_the_cosine_schedule_falls_from_full_rate_to_near_zero() -> None:
     cosine = settings(schedule="cosine", epochs=80)
     rates = [scheduled_learning_rate(cosine, epoch) for epoch in range(1, 81)]
