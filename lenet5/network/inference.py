@@ -1,5 +1,6 @@
 """A common interface to the backends, and inference in evaluation mode."""
 
+import functools
 from typing import Protocol
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from lenet5.network.model import LeNet5, TorchNetwork
 from lenet5.network.native import NativeNetwork
+from lenet5.support.errors import UserError
 
 BATCH = {"cpu": 240, "cuda": 8192}  # images: their activations fit the CPU's cache, or fill the GPU
 
@@ -24,8 +26,30 @@ class Network(Protocol):
 
 
 def network_of(model: LeNet5, backend: str) -> Network:
-    """Return the model wrapped in the backend "native" or "torch"."""
-    return NativeNetwork(model) if backend == "native" else TorchNetwork(model)
+    """Return the model wrapped in the backend "native" or "torch".
+
+    Raises UserError if the native backend computes another network, as after a change of LeNet5 alone.
+    """
+    if backend == "torch":
+        return TorchNetwork(model)
+    network = NativeNetwork(model)
+    require_same_network(type(model), bool(network.norms))  # type: ignore[arg-type]  # mypy finds no __hash__
+    return network
+
+
+@functools.cache
+def require_same_network(architecture: type[LeNet5], batch_norm: bool) -> None:
+    """Raise UserError if the backends compute different logits of two images with the same initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        model = architecture(batch_norm=batch_norm).eval()
+    images = torch.arange(2 * 32 * 32, dtype=torch.uint8).view(2, 1, 32, 32)
+    with torch.no_grad():
+        ours, expected = (network(images, torch.arange(2)) for network in (NativeNetwork(model), TorchNetwork(model)))
+    if not torch.allclose(ours, expected, rtol=1e-4, atol=1e-4):
+        raise UserError(
+            "LeNet5 in lenet5/network/model.py is not the network that the native backend computes: set train.backend "
+            "to torch in params.yaml, or change lenet5/network/native too."
+        )
 
 
 @torch.inference_mode()

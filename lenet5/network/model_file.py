@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+import torch
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
@@ -12,8 +13,6 @@ from lenet5.network.model import LeNet5
 from lenet5.support.errors import UserError
 from lenet5.support.params import CLASS_NAMES, ClassNames, Probability, Sha256, TrainSettings
 from lenet5.support.schema import Section, first_problem
-
-LARGEST = 2**24  # bytes of a file; LeNet-5 takes a quarter of a megabyte, which leaves room for a wider one
 
 
 class Arguments(Section):
@@ -88,12 +87,19 @@ def load_model(path: str | Path) -> tuple[LeNet5, dict[str, Any]]:
     Raises UserError if the file is missing, damaged, edited or not a model of this project.
     """
     try:
-        content = Content.model_validate(load_tensors(path, LARGEST))
+        content = Content.model_validate(load_tensors(path, largest_file()))
         return _rebuilt(content), content.model_dump()
     except ValidationError as error:
         raise _not_a_model(path, first_problem(error)) from None
     except (ValueError, RuntimeError) as error:  # RuntimeError: a kind of tensor that cannot be copied to the model
         raise _not_a_model(path, str(error)) from None
+
+
+def largest_file() -> int:
+    """Return a limit for the size of a model's file, in bytes: twice that of its tensors, and a megabyte."""
+    with torch.device("meta"):  # without memory or random numbers
+        tensors = LeNet5(batch_norm=True).state_dict().values()
+    return 2 * sum(int(tensor.nbytes) for tensor in tensors) + 2**20
 
 
 def _rebuilt(content: Content) -> LeNet5:

@@ -48,9 +48,16 @@ class Checkpoint:
         self.path = path
 
     def load(self) -> Any:
-        """Return what was saved last, or None. A damaged file is renamed, with a message."""
+        """Return what was saved last, or None. A damaged file is renamed, with a message.
+
+        Raises UserError if the file cannot be read at all, such as another user's.
+        """
         if not self.path.exists():
             return None
+        try:
+            self.path.open("rb").close()
+        except OSError as error:
+            raise UserError(f"Cannot read {self.path}: {error.strerror}. Fix the permissions, or delete it.") from None
         try:
             return load_tensors(self.path)
         except UserError:

@@ -20,7 +20,7 @@ def require_gpu() -> None:
     if not torch.cuda.is_available():
         raise UserError(
             f"train.device is cuda, but PyTorch {torch.__version__} finds no GPU. Set `device: cpu` in params.yaml, "
-            "or install the GPU's driver and, in .venv, PyTorch's build for it (https://pytorch.org/get-started)."
+            "or install the GPU's driver, delete .venv and run `make environment TORCH=cuda`."
         )
 
 

@@ -24,13 +24,19 @@ from lenet5.support.errors import UserError
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """Return the compiled library, which is built first if necessary. Raises UserError if that fails, see build.py."""
-    return with_signatures(ctypes.CDLL(str(build_library())))
+    """Return the compiled library, which is built first if necessary. Raises UserError if that fails, see build.py, or
+    if the library cannot be loaded."""
+    path = build_library()
+    try:
+        return with_signatures(ctypes.CDLL(str(path)))
+    except OSError as error:
+        raise UserError(f"{path} cannot be loaded ({error}). Delete it, and run the same command again.") from None
 
 
 def with_signatures(library: ctypes.CDLL) -> ctypes.CDLL:
     """Return the library after setting the argument and result types of the functions that lenet5.c exports."""
     number, flag, pointer = ctypes.c_int64, ctypes.c_bool, ctypes.c_void_p
+    library.parameter_count.argtypes, library.parameter_count.restype = [flag], number
     library.workspace_size.argtypes, library.workspace_size.restype = [number, flag], number
     library.train_forward.argtypes = [number, number, pointer, pointer, flag, *[pointer] * 7]
     library.train_forward.restype = flag
@@ -53,7 +59,7 @@ class NativeNetwork:
     parameters of the model in the order of `model.parameters()`: once, before the next call, and before the parameters
     change. In evaluation mode the logits have no gradient.
 
-    Raises UserError if the layers of `model` have other sizes than sizes.h.
+    Raises UserError if the layers of `model` have other sizes than sizes.h, or other parameters than LeNet-5's.
     """
 
     def __init__(self, model: LeNet5) -> None:
@@ -69,6 +75,12 @@ class NativeNetwork:
         ]
         self.epsilons = (ctypes.c_double * 3)(*(norm.eps for norm in self.norms))
         self.vector = nn.Parameter(nn.utils.parameters_to_vector(model.parameters()).detach())
+        expected = library().parameter_count(bool(self.norms))
+        if len(self.vector) != expected or len(self.norms) not in (0, 3):
+            raise UserError(
+                f"The model has {len(self.vector)} parameters and {len(self.norms)} batch normalisations; the native "
+                f"backend expects {expected}, and none or three. Set train.backend to torch in params.yaml."
+            )
         self.parameters = [self.vector]  # what the optimizer updates
         for parameter, view in zip(model.parameters(), self.views(self.vector.detach()), strict=True):
             parameter.data = view
@@ -94,8 +106,8 @@ class NativeNetwork:
     def __call__(self, images: Tensor, indices: Tensor) -> Tensor:
         """Return logits, float32 B x classes, of images (uint8 N x 1 x 32 x 32) at indices (int64 B, each in [0, N)).
 
-        Raises ValueError for other shapes, types or layouts, and for a batch of one image where batch normalisation
-        needs two; IndexError for an index out of range.
+        Raises ValueError for other shapes, types or layouts, and in training mode for an empty batch or, with batch
+        normalisation, one of a single image; IndexError for an index out of range.
         """
         if images.dtype != torch.uint8 or images.shape[1:] != (1, 32, 32) or not images.is_contiguous():
             raise ValueError(
@@ -105,8 +117,8 @@ class NativeNetwork:
             raise ValueError(f"indices must be a contiguous int64 vector, not {indices.dtype} {tuple(indices.shape)}")
         if not self.model.training:
             return self._infer(images, indices)
-        if self.norms and len(indices) < 2:
-            raise ValueError("batch normalisation needs at least two images in a batch")
+        if len(indices) < (2 if self.norms else 1):
+            raise ValueError("a training batch needs at least one image, and with batch normalisation two images")
         return self._train(images, indices)
 
     def _train(self, images: Tensor, indices: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ compiler named in the environment variable CC gets a library of its own.
 Run `python -m lenet5.network.native.build` at set-up, so that a missing compiler is reported before any training.
 """
 
+import argparse
 import hashlib
 import importlib.util
 import os
@@ -14,6 +15,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import torch
@@ -29,9 +32,10 @@ ZIG_CACHE = LIBRARIES / "zig"  # Zig's own choice, in the home folder, fails whe
 # Contraction is off because the source decides which multiplications and additions are fused.
 FLAGS = ["-O3", "-std=gnu11", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", f"-DCLASSES={CLASSES}"]
 # Levels of x86-64, best first: the compilers' name for each and the processor features that it requires
+V3 = ["avx2", "bmi", "bmi2", "f16c", "fma3", "lzcnt"]
 LEVELS = {
-    "x86-64-v4": ["avx512_f", "avx512_bw", "avx512_cd", "avx512_dq", "avx512_vl", "avx2", "fma3"],
-    "x86-64-v3": ["avx2", "fma3"],
+    "x86-64-v4": ["avx512_f", "avx512_bw", "avx512_cd", "avx512_dq", "avx512_vl", *V3],
+    "x86-64-v3": V3,
 }
 
 
@@ -82,7 +86,8 @@ def processor_level() -> str:
 
 def target_flags(command: list[str], level: str) -> list[str]:
     """Return the compiler's flag for a level, which Zig spells with underscores."""
-    return ["-march=" + (level.replace("-", "_") if "ziglang" in command else level)] if level else []
+    is_zig = "ziglang" in command or Path(command[0]).name == "zig"
+    return ["-march=" + (level.replace("-", "_") if is_zig else level)] if level else []
 
 
 def compile_library(command: list[str], flags: list[str], source: Path, library: Path) -> None:
@@ -91,7 +96,8 @@ def compile_library(command: list[str], flags: list[str], source: Path, library:
     Raises UserError if the compiler fails, with its messages, if it does not exist, or if the folder is not writable.
     """
     environment = {"ZIG_GLOBAL_CACHE_DIR": str(ZIG_CACHE)} | os.environ
-    unfinished = library.with_name(f"{library.name}.{platform.node()}-{os.getpid()}")  # others may share the folder
+    writer = f"{platform.node()}-{os.getpid()}-{threading.get_native_id()}"  # others may share the folder
+    unfinished = library.with_name(f"{library.name}.{writer}")
     try:
         library.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
@@ -100,7 +106,10 @@ def compile_library(command: list[str], flags: list[str], source: Path, library:
             check=True,
             capture_output=True,
             text=True,
+            errors="replace",
         )
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
         unfinished.replace(library)
     except subprocess.CalledProcessError as error:
         raise UserError(f"{shlex.join(error.cmd)} failed:\n{error.stderr}") from None
@@ -108,24 +117,47 @@ def compile_library(command: list[str], flags: list[str], source: Path, library:
         raise UserError(f"`{shlex.join(command)}` could not build {library}: {error}") from None
 
 
+def library_path(level: str) -> Path:
+    """Return the path of the library for a level, which a digest of the sources and options names."""
+    options = " ".join([*FLAGS, level, os.environ.get("CC", "")])
+    digest = hashlib.sha256(b"\0".join([*(path.read_bytes() for path in SOURCES), options.encode()])).hexdigest()
+    return LIBRARIES / f"native-{digest[:16]}.so"
+
+
+def require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"The native backend must be compiled for this processor, but {folder} cannot be written "
+            f"({error.strerror}): make it writable, or set train.backend to torch in params.yaml."
+        ) from None
+
+
 def build() -> Path:
     """Return the path of the shared library for this processor, which is compiled if it does not exist yet.
 
-    Raises UserError if no compiler can build it; the message lists what each of them reported.
+    Raises UserError if no compiler can build it, with what each of them reported, if its folder cannot be written, or
+    if a source file changed while it was compiled.
     """
     level = processor_level()
-    options = " ".join([*FLAGS, level, os.environ.get("CC", "")])
-    digest = hashlib.sha256(b"\0".join([*(path.read_bytes() for path in SOURCES), options.encode()])).hexdigest()
-    library = LIBRARIES / f"native-{digest[:16]}.so"
+    library = library_path(level)
     if library.exists():
         return library
+    require_writable(LIBRARIES)
     failures = []
     for command in compilers():
         try:
             compile_library(command, [*FLAGS, *target_flags(command, level)], MAIN, library)
-            return library
         except UserError as error:
             failures.append(str(error))
+        else:
+            if library_path(level) != library:
+                library.unlink()
+                raise UserError(f"A file in {MAIN.parent} changed while it was compiled; run the same command again.")
+            return library
     raise UserError(
         "\n".join(failures) + "\nThe native backend needs gcc 12 or later, or clang: install one, name it in the "
         "environment variable CC, or set train.backend to torch in params.yaml."
@@ -133,6 +165,9 @@ def build() -> Path:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m lenet5.network.native.build", description="Compile the C files."
+    ).parse_args()
     try:
         print(build())
     except UserError as error:

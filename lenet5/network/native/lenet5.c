@@ -29,6 +29,12 @@
 EXPORT const int64_t layer_outputs[5] = {C1_CHANNELS, C3_CHANNELS, C5_UNITS, F6_UNITS, CLASSES};
 EXPORT const int64_t statistics_width = WIDEST_NORM;
 
+/* Returns the number of parameters of the model. */
+EXPORT int64_t parameter_count(bool batch_norm) {
+    Parameters p;
+    return lay_out_parameters(NULL, batch_norm, &p);
+}
+
 /* Returns the size of a workspace for `batch` images, in floats. */
 EXPORT int64_t workspace_size(int64_t batch, bool batch_norm) {
     Workspace w;

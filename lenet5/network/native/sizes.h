@@ -40,3 +40,8 @@ _Static_assert(
     "WIDEST_NORM is too small"
 );
 _Static_assert(CLASSES > 0, "CLASSES must be positive");
+_Static_assert(F6_UNITS <= C5_UNITS && CLASSES <= C5_UNITS, "C5 must be the widest dense layer");
+_Static_assert(
+    2 * C1_SIDE * C1_CHANNELS <= C3_SIZE,
+    "two rows of C1 must fit into the space of C3"
+);

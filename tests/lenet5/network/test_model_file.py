@@ -12,14 +12,15 @@ import torch
 
 from lenet5 import LeNet5, UserError, load_model, load_params
 from lenet5.data.tensors import load_tensors, save_tensors
+from lenet5.network import model_file
 from lenet5.network.model_file import save_model
 from tests.conftest import ROOT
 
 
-def save(path: Path) -> LeNet5:
+def save(path: Path, network: type[LeNet5] = LeNet5) -> LeNet5:
     """Save a model with batch normalisation and return it."""
     settings = load_params(ROOT / "params.yaml").settings("batch_norm")
-    model = LeNet5(batch_norm=True)
+    model = network(batch_norm=True)
     save_model(
         path,
         technique="batch_norm",
@@ -40,6 +41,20 @@ def test_a_model_is_loaded_from_a_str_or_a_path(kind: type[str | Path], tmp_path
     assert not loaded.training
     assert torch.equal(loaded(pixels), saved(pixels))
     assert (content["technique"], content["epoch"], content["validation_loss"]) == ("batch_norm", 7, 0.3)
+
+
+def test_a_network_of_any_size_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wide(LeNet5):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            self.f6, self.output = torch.nn.Linear(120, 40_000), torch.nn.Linear(40_000, 10)
+
+    save(tmp_path / "wide.pt", Wide)
+    assert (tmp_path / "wide.pt").stat().st_size > 2**24
+    with pytest.raises(UserError, match="bytes, where at most"):
+        load_model(tmp_path / "wide.pt")
+    monkeypatch.setattr(model_file, "LeNet5", Wide)
+    assert load_model(tmp_path / "wide.pt")[0].f6.out_features == 40_000
 
 
 def test_equal_models_give_equal_files_whatever_their_names(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import copy
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 
 import lenet5.network.model
 from lenet5.network import native
+from lenet5.network.inference import network_of
+from lenet5.network.model import LeNet5
 from lenet5.network.native import NativeNetwork, build
 from lenet5.support.errors import UserError
 from tests.lenet5.network.native_models import (
@@ -169,6 +172,8 @@ def test_invalid_inputs_raise() -> None:
     network(images(), pick(2))
     with pytest.raises(RuntimeError, match="another forward"):
         loss.backward()
+    with pytest.raises(ValueError, match="at least one image"):
+        network(images(), pick(0))
     with pytest.raises(ValueError, match="two images"):
         NativeNetwork(new_model({"batch_norm": True}))(images(), pick(1))
 
@@ -182,6 +187,39 @@ def test_layers_of_another_size_raise() -> None:
     model.output = torch.nn.Linear(85, 10)
     with pytest.raises(UserError, match=r"\[6, 16, 120, 85, 10\].*sizes\.h"):
         NativeNetwork(model)
+
+
+@pytest.mark.parametrize("technique", [{}, {"batch_norm": True}], ids=str)
+def test_other_parameters_or_norms_raise(technique: dict[str, float]) -> None:
+    without_bias, without_norm = new_model(technique), new_model({"batch_norm": True})
+    without_bias.c5 = torch.nn.Linear(400, 120, bias=False)
+    without_norm.c5_norm = torch.nn.Identity()
+    for model in (without_bias, without_norm):
+        with pytest.raises(UserError, match=r"The model has \d+ parameters and [023] batch normalisations; the native"):
+            NativeNetwork(model)
+
+
+class WithTanh(LeNet5):
+    """An edited network with the sizes of LeNet-5."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.relu = torch.nn.Tanh()  # type: ignore[assignment]
+
+
+class WithMaximum(LeNet5):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.c1.pool = torch.nn.MaxPool2d(2)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("edited", [WithTanh, WithMaximum])
+def test_another_network_of_the_same_sizes_raises(edited: type[LeNet5]) -> None:
+    for batch_norm in (False, True):
+        network_of(LeNet5(batch_norm=batch_norm), "native")
+        network_of(edited(batch_norm=batch_norm), "torch")
+        with pytest.raises(UserError, match=r"is not the network that the native backend computes: set train\.backend"):
+            network_of(edited(batch_norm=batch_norm), "native")
 
 
 @pytest.mark.parametrize("technique", [TECHNIQUES[0], TECHNIQUES[3]], ids=str)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lenet5 import Data
+from lenet5 import Data, UserError
 from lenet5.training.checkpoint import Checkpoint, identity, origin_of
 from tests.conftest import ROOT
 from tests.lenet5.training.small_run import settings
@@ -62,6 +62,13 @@ def test_a_damaged_checkpoint_is_renamed_and_ignored(tmp_path: Path, capsys: pyt
     assert checkpoint.load() is None
     assert "is damaged; renamed it to digest.damaged" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["digest.damaged"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "digest.pt").mkdir()  # root can read a file whatever its permissions
+    with pytest.raises(UserError, match=r"Cannot read .*/digest\.pt: Is a directory\."):
+        Checkpoint(tmp_path / "digest.pt").load()
+    assert (tmp_path / "digest.pt").is_dir()
 
 
 def test_a_checkpoint_belongs_to_settings_data_and_code(data: Data) -> None:
