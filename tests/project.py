@@ -91,6 +91,9 @@ class Project:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
         # DVC runs commands with $SHELL, and with /bin/sh if it is unset, as in a container or under cron.
         ours = {"SHELL": "/bin/sh", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+        # A user's own settings, such as commits that are signed, must not change what happens.
+        ours |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+        ours |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), str(quick_start.programs() / "none"))
         # DVC's databases on files, which it would leave in /var for ever
         ours["DVC_SITE_CACHE_DIR"] = str(quick_start.programs() / "dvc-databases")
         return inherited | author | ours

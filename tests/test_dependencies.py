@@ -120,17 +120,3 @@ def test_a_lock_file_stays_short_enough_to_read(file: str, limit: int) -> None:
     if not (ROOT / file).exists():
         pytest.skip(f"{file} is not computed yet")
     assert len((ROOT / file).read_text().splitlines()) < limit
-
-
-def test_each_dvc_plot_lists_every_technique() -> None:
-    plots = yaml.load(ROOT / "dvc.yaml")["plots"]
-    expected = [f"metrics/curves/{name}.csv" for name in yaml.load(ROOT / "params.yaml")["techniques"]]
-    for plot in plots:
-        (title, definition), *_ = plot.items()
-        # The order determines the colours, which are to be those of the other figures.
-        assert list(definition["y"]) == expected, f"dvc.yaml: the y of the plot '{title}' must list {expected}"
-
-
-def test_no_two_stages_write_the_same_file() -> None:
-    outputs = [path for stage in stages().values() for path in written(stage)]
-    assert len(outputs) == len(set(outputs))

@@ -122,10 +122,18 @@ def test_every_target_of_the_makefile_that_is_documented_exists() -> None:
             assert target in targets, f"{document.name}: make {target}"
 
 
+def anchors(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_and_images_lead_to_files_of_the_repository() -> None:
     for document in [*DOCUMENTS, ROOT / "models/README.md", ROOT / "data/README.md"]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)", document.read_text()):
+            path = document.parent / target if target else document
+            assert path.exists(), f"{document.name}: {target}"
+            assert not anchor or anchor in anchors(path), f"{document.name}: {target}#{anchor}"
 
 
 def test_the_readme_is_short_and_its_tables_fit_a_page() -> None:

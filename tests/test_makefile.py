@@ -1,5 +1,6 @@
 """The parts of the Makefile that need no long computation. test_resume.py runs `make reproduce` itself."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -186,6 +187,8 @@ def test_a_subfolder_of_a_shallow_clone_is_a_project(project: Project, tmp_path:
 
 @pytest.mark.parametrize("fault", ["braces", "read-only", "another user's"])
 def test_make_rejects_a_folder_in_which_it_cannot_work(fault: str, tmp_path: Path) -> None:
+    if fault != "braces" and os.geteuid() != 0:
+        pytest.skip("only root can mount a folder or give it to another user")
     folder = tmp_path / ("${selected}" if fault == "braces" else "study")
     folder.mkdir()
     assert make(folder)[0] == 0
@@ -194,9 +197,10 @@ def test_make_rejects_a_folder_in_which_it_cannot_work(fault: str, tmp_path: Pat
     if fault == "another user's":
         shutil.chown(folder / ".git", 65534)
         shutil.chown(folder, 65534)
-    mount = f"mount --bind '{folder}' '{folder}' && mount -o remount,ro,bind '{folder}' && cd '{folder}' && "
-    script = f"{mount if fault == 'read-only' else ''}exec make report"
-    command = ["unshare", "--mount", "sh", "-c", script]
+    command = ["make", "report"]
+    if fault == "read-only":
+        mount = f"mount --bind '{folder}' '{folder}' && mount -o remount,ro,bind '{folder}' && cd '{folder}' && "
+        command = ["unshare", "--mount", "sh", "-c", f"{mount}exec make report"]
     failed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     message, _make = failed.stderr.splitlines()
     assert failed.returncode != 0

@@ -179,11 +179,3 @@ def test_a_clone_with_autocrlf_has_the_same_bytes(project: Project, tmp_path: Pa
     clone.dvc("checkout")
     clone.dvc("status", "--quiet")
     assert clone.run("git", "status", "--porcelain").stdout == ""
-
-
-def test_dvc_plots_show_every_technique(project: Project) -> None:
-    shown = json.loads(project.dvc("plots", "show", "--json").stdout)
-    assert "errors" not in shown
-    for plot in ("Validation loss", "Training loss", "Test accuracy", "Training accuracy"):
-        content = json.dumps(shown["data"][plot])
-        assert all(f"{technique}.csv" in content for technique in TECHNIQUES)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from commands.lock import WHEELS
 from tests.conftest import ROOT
 from tests.project import Project
 
@@ -51,13 +52,23 @@ def test_a_mistake_in_a_workflow_is_reported(
     assert message in result.stdout
 
 
-def test_the_workflows_use_the_oldest_and_newest_python() -> None:
+def test_every_place_names_the_same_versions_of_python() -> None:
     pythons = read(WORKFLOWS / "test.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
     [limits] = re.findall(
         r"\((3, \d+)\) <= sys.version_info < \((3, \d+)\)", (ROOT / "commands/environment.py").read_text()
     )
     oldest, after_newest = (int(limit.removeprefix("3, ")) for limit in limits)
-    assert pythons == [f"3.{oldest}", f"3.{after_newest - 1}"]
+    newest = after_newest - 1
+    assert pythons == [f"3.{oldest}", f"3.{newest}"]
+    expected = {
+        "pyproject.toml": f'requires-python = ">=3.{oldest},<3.{after_newest}"',
+        "commands/lock.py": f"# of CPython 3.{oldest} to 3.{newest} on Linux",
+        "README.md": f"Python 3.{oldest} to 3.{newest}",
+        "CONTRIBUTING.md": f"Python 3.{oldest} to 3.{newest}",
+    }
+    assert [path for path, text in expected.items() if text not in (ROOT / path).read_text()] == []
+    wheels = [f"torch-2-cp3{minor}-cp3{minor}-manylinux_2_28_x86_64.whl" for minor in range(oldest - 1, newest + 2)]
+    assert [bool(re.search(WHEELS, name)) for name in wheels] == [False, *[True] * (len(wheels) - 2), False]
 
 
 def test_what_other_places_call_is_a_target_of_the_makefile() -> None:

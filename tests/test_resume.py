@@ -168,6 +168,7 @@ def test_stopped_commands_resume_and_lose_at_most_one_epoch(project: Project, tm
         stopped.process.send_signal(number)
         stopped.wait(seconds=END)
         assert "Interrupted. Run the same command again to resume." in stopped.printed()
+        assert "Traceback" not in stopped.printed()
     after_some_epochs(project, "make", "reproduce", quick=True).kill()
 
     # Two at once. The children of the first one continue without their killed parent.

@@ -1,6 +1,6 @@
 """docs/performance.md: every number is that of metrics/."""
 
-from tests.test_numbers import metrics, words
+from tests.documents import metrics, words
 
 
 def test_the_times_are_those_of_the_benchmark() -> None:

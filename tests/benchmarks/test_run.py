@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.project import Project
 
 
-def test_runs_side_by_side_start_together(benchmarked: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_run_side_by_side_is_timed(benchmarked: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(benchmarked.root)
     monkeypatch.setattr(sys, "executable", str(quick_start.programs() / "python"))
     assert len(timed_together("native", 1.0, 2, 1)) == 2

@@ -14,6 +14,7 @@ from commands.compare import main
 from commands.revisions import Outcome, Result
 from lenet5 import UserError
 from tests.conftest import ROOT
+from tests.documents import cells
 from tests.project import Project
 
 IMAGES = 20
@@ -162,9 +163,9 @@ def test_several_changed_techniques_get_holms_correction(results: Project, compa
     write(results, "baseline", range(16))  # 6 more are right: p = 2 / 2^6
     write(results, "dropout", range(5))  # 5 fewer: p = 2 / 2^5
     printed = compare(results, "first", "workspace", "--md")
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()]
-    assert [line[:2] for line in cells[2:]] == [["baseline", "20 test images"], ["dropout", "20 test images"]]
-    assert [line[-2:] for line in cells[2:]] == [["0.062", "cannot be told apart"]] * 2
+    table = cells(printed)[2:]
+    assert [line[:2] for line in table] == [["baseline", "20 test images"], ["dropout", "20 test images"]]
+    assert [line[-2:] for line in table] == [["0.062", "cannot be told apart"]] * 2
     first, second = (line for line in compare(results, "first", "workspace").splitlines() if "difference" in line)
     assert first.startswith("  difference: +30.00 (") and first.endswith("; McNemar's exact test: p = 0.062 (Holm)")
     assert second.startswith("  difference: -25.00 (")

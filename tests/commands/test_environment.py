@@ -101,6 +101,7 @@ class Study:
         settings |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "XDG_CONFIG_DIRS": str(self.folder)}
         settings |= {"UV_DEFAULT_INDEX": self.own.url, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(self.folder / "cache")}
         settings |= {"TORCH_INDEX": self.cpu.url, "PATH": f"{programs}:/usr/bin:/bin", "TORCH": "cpu"}
+        settings["PYTHON"] = sys.executable  # that of the system may be too old
         return Project(self.root).run(*command, check=False, **settings | variables)
 
     def installed(self) -> set[str]:

@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 import subprocess
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from commands.report import sections
 from commands.report_replication import confirmation, overview, replicates, replication_sections
 from lenet5 import UserError
 from tests.conftest import ROOT
+from tests.documents import cells
 from tests.project import Project
 from tests.stages.curves import put_committed_curves
 
@@ -39,10 +41,9 @@ def test_the_report_shows_every_result_without_a_network(project: Project, tmp_p
     assert len(images) == markup.count("<img") == 9
     tables = ["summary.md", "replication/fresh_seeds.md", "replication.md", "recipes.md", "recipes/search.md"]
     for path in (f"metrics/{table}" for table in tables):
-        for row in project.read(path).decode().splitlines()[2:]:
-            name, *cells = [cell.strip().replace("<", "&lt;") for cell in row.strip("|").split("|")]
-            shown = f'<th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}'
-            assert shown in markup, f"{path}: {row}"
+        for name, *values in cells(project.read(path).decode())[2:]:
+            data = "".join(f"<td>{escape(value)}</td>" for value in values)
+            assert f'<th scope="row">{name}</th>{data}' in markup, f"{path}: {name}"
 
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if browser is None:

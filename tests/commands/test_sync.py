@@ -52,7 +52,7 @@ def test_an_added_technique_is_all_that_dvc_needs(code: Project) -> None:
     assert checked.returncode == 1
     assert checked.stdout.count("\n+        metrics/curves/Wide_dropout.csv: ") == 4
     before = code.read("dvc.yaml")
-    code.run("python", "-m", "commands.sync")
+    code.run("make", "sync")
     assert code.read("dvc.yaml") != before
     pipeline = yaml.load(code.root / "dvc.yaml")
     curves = [list(next(iter(plot.values()))["y"]) for plot in pipeline["plots"]]

@@ -1,6 +1,7 @@
 """`make verify`: recompute the committed results in a copy. test_pipeline.py verifies the whole small study."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def test_an_interrupted_verification_leaves_nothing(project: Project, tmp_path: 
     started = Command(project, "env", *variables, "python", "-m", "commands.verify", "dropout")
     while "Running stage 'check'" not in started.printed():
         assert started.running(), started.printed()
+        time.sleep(0.02)
     started.interrupt()
     started.output.unlink()
     assert list((tmp_path / "temporary").iterdir()) == []
@@ -86,6 +88,7 @@ def test_what_cannot_be_verified_gets_one_line(project: Project) -> None:
     def error(*arguments: str) -> str:
         failed = project.run("python", "-m", "commands.verify", *arguments, check=False)
         assert failed.returncode == 1
+        assert not project.stages_in(failed.stdout)
         return failed.stderr
 
     assert error() == (

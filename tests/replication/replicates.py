@@ -36,11 +36,6 @@ def assert_mistake(
     assert message in str(error.value)
 
 
-def cells(table: str) -> list[list[str]]:
-    """Return the cells of a Markdown table, row by row; the first row is the header, the second the rule below it."""
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-
-
 def computed(project: Project) -> list[str]:
     """Return the names of the replicates that have been computed."""
     root = project.root / "metrics/replicates"

@@ -83,6 +83,7 @@ def test_a_missing_replicate_is_reported(replicated: Project) -> None:
     result = audit(replicated, 1)
     assert result.returncode != 0
     assert re.search(r"metrics/(replicates|recipes)/\S+\.json is missing\. Run `make replicate`", result.stderr)
+    assert "equal" not in result.stdout
 
 
 def test_an_old_file_does_not_count_as_computed_anew(replicated: Project) -> None:

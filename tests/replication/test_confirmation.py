@@ -20,7 +20,8 @@ from replication.analysis.results import CONFIRMATION, LONGER, Replicates, packe
 from replication.confirmation.__main__ import main
 from replication.confirmation.analysis import RULES, confirm, longer_training, rules_of_selection
 from tests.conftest import ROOT
-from tests.replication.replicates import cells, curves_of
+from tests.documents import cells
+from tests.replication.replicates import curves_of
 
 SEEDS = list(range(10, 18))
 IMAGES = 1_000

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.test_numbers import by_cell, compared, distinguished, estimate, metrics, words
+from tests.documents import by_cell, compared, distinguished, estimate, metrics, words
 
 
 def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:

@@ -23,8 +23,8 @@ from replication.images.analysis import (
     tenths,
 )
 from tests.conftest import ROOT
+from tests.documents import estimate, words
 from tests.replication.test_analyse import replicates
-from tests.test_numbers import estimate, words
 
 COMMITTED: dict[str, Any] = json.loads((ROOT / "metrics/replication/images.json").read_text())
 

@@ -14,8 +14,9 @@ from replication.recipes import tables
 from replication.recipes.analysis import ON_VALIDATION, against_chosen, best, outcomes
 from replication.recipes.plan import FILES, load_recipes, read_recipe, read_runs
 from tests.conftest import ROOT
+from tests.documents import cells
 from tests.project import RECIPES, Project, replace_test_images, yaml
-from tests.replication.replicates import assert_mistake, cells, replicate
+from tests.replication.replicates import assert_mistake, replicate
 
 RUNS = {"search/augmented-4", "search/augmented-5", "search/plain-4", "search/plain-5"}
 RUNS |= {"final/augmented-6", "final/augmented-7"}

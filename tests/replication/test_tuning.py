@@ -177,7 +177,7 @@ def test_a_killed_stage_resumes_after_its_complete_runs(tuned: Project) -> None:
     assert not (tuned.root / REFINED).exists()
     printed = tuned.run(*command).stdout
     assert f"{first}: resumed after epoch 5/5" in printed
-    assert re.search(rf"{re.escape(second)}: resumed after epoch [234]/5", printed)
+    assert re.search(rf"{re.escape(second)}: resumed after epoch [2-5]/5", printed)
     assert tuned.read(REFINED) == expected
     assert not list(tuned.root.glob(".checkpoints/tuning-*/*.pt"))
 

@@ -13,8 +13,8 @@ from replication.tuning.analysis.comparison import at_edge, compared, searched
 from replication.tuning.choose import ranked
 from replication.tuning.plan import Cell, load_tuning
 from tests.conftest import ROOT
-from tests.replication.replicates import assert_mistake, cells
-from tests.test_numbers import metrics, words
+from tests.documents import cells, metrics, words
+from tests.replication.replicates import assert_mistake
 
 PLAN = "replication/tuning/params.yaml"
 RATES = {0.0003, 0.001, 0.003, 0.01}

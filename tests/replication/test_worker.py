@@ -208,8 +208,11 @@ def test_a_replicate_counts_as_shared_once_the_remote_has_it(origin: Project, tm
         for left in (run.with_name("0.tmp"), run.with_name("x.tmp"), *remote.rglob("*.tmp")):
             left.touch()
             os.utime(left, (0, 0))
+        being_copied = run.with_name("new.tmp")
+        being_copied.touch()
         clones = [clone(origin, name, data=False) for name in ("worker", "collector")]
         assert not Project.stages_in(clones[0].run(*WORKER, FIRST).stdout)
-        assert list(run.parent.iterdir()) == [run]
+        assert set(run.parent.iterdir()) == {run, being_copied}
+        being_copied.unlink()
         ran = clones[1].dvc("--cd", "replication", "repro", "--pull", "--single-item", FIRST).stdout
         assert not Project.stages_in(ran)

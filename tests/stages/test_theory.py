@@ -206,7 +206,7 @@ def test_the_stage_leaves_the_global_random_generator_alone(tmp_path: Path, monk
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    theory.network_section(7)
+    run_stage(tmp_path / "run", monkeypatch)
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from lenet5.report.cards import confusion_rows, model_card
 from lenet5.support.params import load_params
 from tests.conftest import ROOT
+from tests.documents import cells
 
 CLASSES = ["coat", "dress", "bag"]
 LABELS = [0, 0, 1, 7]  # of the classes, of which some have no test image
@@ -25,8 +26,7 @@ def evaluation(*accuracies: float) -> dict[str, Any]:
 def rows(card: str, heading: str) -> list[list[str]]:
     """Return the cells of the table under a heading, without its header."""
     section = card.split(f"## {heading}\n")[1].split("\n## ", maxsplit=1)[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    return cells("\n".join(line for line in section.splitlines() if line.startswith("|")))[2:]
 
 
 def test_the_model_card_holds_the_statistics_of_each_technique() -> None:
