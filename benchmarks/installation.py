@@ -53,8 +53,7 @@ def cloned(commit: str, folder: Path) -> Path:
 
 
 def torch_version(clone: Path) -> str:
-    program = "import importlib.metadata as data; print(data.version('torch'))"
-    return run(str(clone / ".venv/bin/python"), "-c", program)
+    return run(str(clone / ".venv/bin/python"), "-c", "import importlib.metadata as data; print(data.version('torch'))")
 
 
 def main(commit: str) -> None:

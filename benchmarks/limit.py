@@ -1,4 +1,4 @@
-"""The limit of one core: the multiply-adds of an epoch, in registers. No program can be faster on these vectors."""
+"""The limit of one core: the multiply-adds of an epoch, in registers. No program that does them is faster."""
 
 import ctypes
 import tempfile

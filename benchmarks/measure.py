@@ -16,10 +16,11 @@ from typing import Any
 from benchmarks.contenders import EVALUATION, TRAINING
 from benchmarks.kernels import installed_compilers
 from commands.machine import VECTORS
+from commands.pipeline import usable_cores
 from lenet5.network.native.build import processor_levels
 from lenet5.support.errors import UserError
 
-CORES = len(os.sched_getaffinity(0))
+CORES = usable_cores()
 BATCH = 64
 BATCHES = (16, 64, 256, 1024)
 OURS = ("native", "torch")  # one thread each, so that every core gets a process
@@ -33,7 +34,10 @@ Round = dict[str, dict[int, list[Numbers]]]  # by contender and number of cores:
 def python(*arguments: str, **environment: str) -> Any:
     """Return what `python -m <arguments>` prints as JSON."""
     command, variables = [sys.executable, "-m", *arguments], os.environ | environment
-    return json.loads(subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    ended = subprocess.run(command, env=variables, check=False, stdout=subprocess.PIPE, text=True)
+    if ended.returncode != 0:
+        raise UserError(f"`python -m {' '.join(arguments)}` failed; see the messages above.")
+    return json.loads(ended.stdout)
 
 
 def timed(contender: str, share: float, *arguments: str, **environment: str) -> list[Numbers]:
@@ -56,7 +60,10 @@ def timed_together(contender: str, share: float, processes: int, cores: int) -> 
                 raise UserError(f"{contender} ended before it was timed.")
         for process in started:
             print("go", file=process.stdin, flush=True)
-        return [json.loads(process.communicate()[0])[0] for process in started]
+        printed = [process.communicate()[0] for process in started]
+    if any(process.returncode != 0 for process in started):
+        raise UserError(f"{contender} failed while it was timed; see the messages above.")
+    return [json.loads(text)[0] for text in printed]
 
 
 def medians(rounds: list[Numbers]) -> Numbers:

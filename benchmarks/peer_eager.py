@@ -1,5 +1,5 @@
-"""LeNet-5 in PyTorch's eager mode with all that its performance guide offers a CPU: images in memory as one tensor,
-`channels_last`, fused Adam, all threads."""
+"""LeNet-5 in PyTorch's eager mode with what its performance guide advises for a CPU: images in memory as one tensor,
+`channels_last`, fused Adam, all threads. The settings of the memory allocator are the system's."""
 
 from collections.abc import Callable
 from typing import Any

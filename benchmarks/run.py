@@ -34,7 +34,7 @@ from commands.machine import machine
 from lenet5.support.errors import UserError
 from lenet5.support.files import write_json
 from lenet5.support.params import BASELINE, Params, load_params, technique_settings
-from lenet5.support.paths import METRICS
+from lenet5.support.paths import METRICS, RAW
 from replication.analysis.plan import load_plan
 
 ROUNDS = 3
@@ -128,8 +128,15 @@ def require_what_is_compared(params: Params) -> None:
             technique_settings(params, name.removeprefix("native-"))
 
 
+def require_images() -> None:
+    """Raise UserError if the files that the standard loop reads are missing."""
+    if not any(RAW.glob("*-ubyte*")):
+        raise UserError(f"{RAW} has no images. Run `dvc repro --force --single-item prepare`, which downloads them.")
+
+
 def main() -> None:
     require_what_is_compared(load_params())
+    require_images()
     shares = available()
     best, share = standard_loop()
     rounds = epochs({best: share, **shares}, ROUNDS)

@@ -167,7 +167,8 @@ def sentences(first: Revision, second: Revision, rows: list[Row]) -> str:
         for side, percent, nats in zip(sides, row["test_accuracy"]["values"], row["test_loss"]["values"], strict=True):
             lines.append(f"  {side}: test accuracy {percent:.2f} %, test loss {nats:.4f}")
         accuracy, loss = with_interval(row["test_accuracy"], 2), with_interval(row["test_loss"], 4)
-        p_value = f"p = {p_value_text(row['p_holm'])}{' (Holm)' if len(rows) > 1 else ''}".replace("= <", "<")
+        corrected = sum(other["over"] == row["over"] for other in rows) > 1
+        p_value = f"p = {p_value_text(row['p_holm'])}{' (Holm)' if corrected else ''}".replace("= <", "<")
         lines.append(f"  difference: {accuracy} points, loss {loss}; {TESTS[row['over']]}: {p_value}")
     return "\n".join(lines)
 

@@ -81,9 +81,9 @@ def same_folder(one: Path, other: Path) -> bool:
 
 def has_module(name: str) -> bool:
     """Return whether the environment's Python runs and finds this module."""
-    program = f"import importlib.util as util, sys; sys.exit(util.find_spec({name!r}) is None)"
+    search = ["-c", "import importlib.util, sys; sys.exit(not importlib.util.find_spec(sys.argv[1]))", name]
     try:
-        return subprocess.run([VENV / "bin/python", "-c", program], capture_output=True, check=False).returncode == 0
+        return subprocess.run([VENV / "bin/python", *search], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 

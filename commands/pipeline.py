@@ -25,16 +25,20 @@ START = ("sh", "-c", 'trap "" INT; exec dvc --wait-for-lock "$@"', "dvc")
 LOCKS = Path(".checkpoints")
 
 
+def usable_cores() -> int:
+    """Return the number of cores that this process may use, which the quota of a container can limit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([cores, *map(math.ceil, quotas())])
+
+
 def jobs() -> int:
-    """Return how many runs to compute side by side: the environment variable JOBS, or the number of usable cores, which
-    the quota of a container can limit.
+    """Return how many runs to compute side by side: the environment variable JOBS, or the number of usable cores.
 
     Raises UserError if JOBS is something else than a whole number of at least 1.
     """
     text = os.environ.get("JOBS")
     if text is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min([cores, *map(math.ceil, quotas())])
+        return usable_cores()
     if not re.fullmatch("[1-9][0-9]*", text):
         raise UserError(f"JOBS is '{text}', but must be a whole number of at least 1.")
     return int(text)

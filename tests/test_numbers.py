@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from commands.compare import compare, sentences
+from commands.revisions import Revision
 from lenet5 import load_params
 from replication.replicate import SHORT_EPOCHS, SHORT_IMAGES
 from tests.conftest import ROOT
@@ -189,3 +192,21 @@ def test_the_plan_names_the_verdicts_that_depend_on_seed_0() -> None:
 def test_the_fingerprint_is_described_as_it_is() -> None:
     page = words("docs/reproducibility.md")
     assert f"for {SHORT_EPOCHS} epochs on {SHORT_IMAGES[0]:,} images" in page
+
+
+def test_the_comparisons_of_daily_use_are_those_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs/daily-use.md").read_text()
+    sides = [Revision("workspace"), Revision("workspace")]  # as the experiments baseline and dropout
+    for side, name in zip(sides, ("baseline", "dropout"), strict=True):
+        side.name = side.selected = name
+    first, second = sides
+    assert f"```text\n{sentences(first, second, compare(first, second, None))}\n```\n" in text
+    evaluations = [metrics(f"evaluation/{side.name}") for side in sides]
+    shown = re.findall(r"^metrics/selected\.json  (\w+) +(\S+) +(\S+) +(\S+)$", text, re.MULTILINE)
+    assert [name for name, *_ in shown] == sorted(
+        name for name, value in evaluations[0].items() if isinstance(value, int | float) and name != "parameters"
+    )
+    for name, *numbers in shown:
+        ours, theirs = (evaluation[name] for evaluation in evaluations)
+        assert [float(number) for number in numbers] == [round(value, 5) for value in (ours, theirs, theirs - ours)]

@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,30 @@ FOLDERS = ("lenet5", "stages", "commands", "replication", "benchmarks")
 FAULTS = ROOT / "docs/faults.md"
 
 
+def sources() -> list[Path]:
+    return [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+
+
+def texts_to_run(path: Path) -> list[ast.expr]:
+    """Return what follows each "-c" in the lists, tuples and arguments of calls of a file."""
+    nodes = [*ast.walk(ast.parse(path.read_text()))]
+    commands = [node.elts for node in nodes if isinstance(node, ast.List | ast.Tuple)]
+    return [
+        text
+        for command in commands + [node.args for node in nodes if isinstance(node, ast.Call)]
+        for option, text in pairwise(command)
+        if isinstance(option, ast.Constant) and option.value == "-c"
+    ]
+
+
 def calls() -> list[tuple[str, str, ast.Call]]:
     """Return the place, the function's name and the syntax tree of every call in the project's code."""
-    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    trees = [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in files]
+    trees = [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in sources()]
     nodes = [(path, node) for path, tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [(f"{path}:{node.lineno}", ast.unparse(node.func), node) for path, node in nodes]
 
 
-def test_no_loaded_file_runs_code_and_no_shell_is_called() -> None:
+def test_no_loaded_file_runs_code_and_no_text_reaches_a_shell() -> None:
     found = calls()
     loads = [(place, {word.arg: ast.unparse(word.value) for word in call.keywords}) for place, name, call in found
              if name == "torch.load"]  # fmt: skip
@@ -34,6 +50,9 @@ def test_no_loaded_file_runs_code_and_no_shell_is_called() -> None:
     assert [place for place, words in loads if words.get("weights_only") != "True"] == []
     assert [place for place, name, _ in found if name in RUNS_CODE] == []
     assert [place for place, _, call in found if any(word.arg == "shell" for word in call.keywords)] == []
+    # What a shell or Python runs as its text is written in the code.
+    texts = [text for path in sources() for text in texts_to_run(path)]
+    assert texts and [ast.unparse(text) for text in texts if not isinstance(text, ast.Constant)] == []
 
 
 def forbid_network() -> None:

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from commands import pipeline
 from commands.repair import LOCK_FILES
+from lenet5 import UserError
 from tests.conftest import ROOT
 from tests.project import Command, Project, yaml
 
@@ -141,7 +143,7 @@ def test_a_stale_lock_of_dvc_is_removed(computed: Project) -> None:
     assert computed.stages_in(reproduce(computed)) == set()
 
 
-def test_dvc_at_work_is_named_and_waited_for(computed: Project) -> None:
+def test_dvc_at_work_is_named_and_waited_for(computed: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     code = computed.root / "stages/prepare.py"
     hold = "    import time\n\n    while not Path('.checkpoints/end').exists():\n        time.sleep(0.1)\n"
     code.write_text("from pathlib import Path\n" + code.read_text() + hold)
@@ -149,6 +151,10 @@ def test_dvc_at_work_is_named_and_waited_for(computed: Project) -> None:
     wait_for("Running stage 'prepare'", other)
     waiting = Command(computed, "make", "reproduce")
     wait_for(f"Waiting for another DVC to end: (PID {other.process.pid}): ", waiting)
+    monkeypatch.setattr(pipeline, "PATIENCE", 0)
+    monkeypatch.setenv("PATH", computed.environment()["PATH"])
+    with pytest.raises(UserError, match=rf"(?s)is busy, .*\(PID {other.process.pid}\).*`dvc repro prepare` failed in"):
+        pipeline.dvc("repro", "prepare", folder=computed.root)
     (computed.root / ".checkpoints/end").touch()
     assert waiting.process.wait(timeout=120) == 0, waiting.printed()
     assert other.process.wait() == 0

@@ -35,7 +35,7 @@ def cell_of(values: dict[str, Any]) -> Cell:
 
 def to_compute(project: Project) -> list[int]:
     """Bring the tuning up to date, and return how many files of each stage that computed."""
-    printed = project.run("python", "-m", "replication.tuning.run").stdout
+    printed = project.run("make", "--old-file=.venv/ready", "tune").stdout
     return [int(count) for count in re.findall(r"(\d+) files of the stage \w+ to compute", printed)]
 
 

@@ -76,9 +76,7 @@ def test_changed_source_is_compiled_again(source: Path) -> None:
     assert sorted(build.LIBRARIES.iterdir()) == sorted([first, second])
 
 
-def test_source_that_changes_during_compilation_leaves_no_library(
-    source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_source_edited_during_compilation_leaves_no_library(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_library = build.compile_library
 
     def edited_meanwhile(*arguments: Any) -> None:
