@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lenet5.network.model import LeNet5, TorchNetwork
+from lenet5.network.model import LeNet5, TorchNetwork, to_pixels
 from lenet5.network.native import NativeNetwork
 from lenet5.support.errors import UserError
 
@@ -39,13 +39,14 @@ def network_of(model: LeNet5, backend: str) -> Network:
 
 @functools.cache
 def require_same_network(architecture: type[LeNet5], batch_norm: bool) -> None:
-    """Raise UserError if the backends compute different logits of two images with the same initial weights."""
+    """Raise UserError if C and the modules of LeNet5, in float64, compute different logits from the same weights."""
     with torch.random.fork_rng(devices=[]):
         model = architecture(batch_norm=batch_norm).eval()
     images = torch.arange(2 * 32 * 32, dtype=torch.uint8).view(2, 1, 32, 32)
     with torch.no_grad():
-        ours, expected = (network(images, torch.arange(2)) for network in (NativeNetwork(model), TorchNetwork(model)))
-    if not torch.allclose(ours, expected, rtol=1e-4, atol=1e-4):
+        ours = NativeNetwork(model)(images, torch.arange(2))
+        expected = model.double()(to_pixels(images).double())
+    if not torch.allclose(ours.double(), expected, rtol=1e-4, atol=1e-4):
         raise UserError(
             "LeNet5 in lenet5/network/model.py is not the network that the native backend computes: set train.backend "
             "to torch in params.yaml, or change lenet5/network/native too."
