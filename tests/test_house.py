@@ -41,7 +41,7 @@ PROGRAMS = {str(path.relative_to(ROOT)): path for path in sources(*PACKAGES) if 
 
 
 # commands/lock.py passes on what it does not know to uv; commands/environment.py has tests of its own.
-@pytest.mark.parametrize("program", PROGRAMS.keys() - {"commands/lock.py", "commands/environment.py"})
+@pytest.mark.parametrize("program", sorted(PROGRAMS.keys() - {"commands/lock.py", "commands/environment.py"}))
 def test_a_program_refuses_arguments_that_it_does_not_know(program: str) -> None:
     text = PROGRAMS[program].read_text()
     guarded = text[text.index("\nif __name__") :]
