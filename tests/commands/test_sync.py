@@ -9,7 +9,7 @@ from commands.imports import dependencies
 from commands.sync import main
 from lenet5 import UserError
 from tests.conftest import ROOT
-from tests.project import Project, yaml
+from tests.project import Project, add_replication, yaml
 
 Sync = Callable[..., int]
 
@@ -47,6 +47,8 @@ def test_the_committed_dvc_yaml_follows_from_params_and_code(
 
 def test_an_added_technique_is_all_that_dvc_needs(code: Project) -> None:
     code.call_environment_ready()
+    add_replication(code, ROOT)
+    code.commit("code")
     add(code, "Wide_dropout", dropout=0.5, optimizer="sgd")
     checked = code.run("python", "-m", "commands.sync", "--check", check=False)
     assert checked.returncode == 1
