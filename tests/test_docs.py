@@ -69,6 +69,10 @@ def test_the_commands_in_a_document_run_one_after_another(document: Path, projec
 
 
 def run_block(project: Project, place: str, language: str, content: str, *, only_parse: bool) -> None:
+    if language == "text" and content.startswith("$ dvc "):  # a command and its error
+        command, error = content.removeprefix("$ ").split("\n", maxsplit=1)
+        failed = project.run(*command.split(), check=False)
+        assert failed.returncode != 0 and error in failed.stderr, f"{place}\n{failed.stderr}"
     if language in SHOWN:
         return
     assert language in {"sh", "python"}, f"{place}: name the language of the block: sh, python or one of {SHOWN}"
