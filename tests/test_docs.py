@@ -72,7 +72,7 @@ def run_block(project: Project, place: str, language: str, content: str, *, only
     if language == "text" and content.startswith("$ dvc "):  # a command and its error
         command, error = content.removeprefix("$ ").split("\n", maxsplit=1)
         failed = project.run(*command.split(), check=False)
-        assert failed.returncode != 0 and error in failed.stderr, f"{place}\n{failed.stderr}"
+        assert failed.returncode != 0 and error.strip() in failed.stderr, f"{place}\n{failed.stderr}"
     if language in SHOWN:
         return
     assert language in {"sh", "python"}, f"{place}: name the language of the block: sh, python or one of {SHOWN}"
