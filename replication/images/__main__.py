@@ -1,6 +1,8 @@
 """Analyse the test images: near-duplicates of training images, and images that every network misclassifies.
 
-metrics/replicates and the data set -> metrics/replication/images.{json,png}
+metrics/replicates, metrics/confirmation and the data set -> metrics/replication/images.{json,png}
+
+The fresh seeds are used once all that are planned are computed; then the earlier seeds are analysed beside them.
 """
 
 from lenet5.support.process import Inputs, set_up, set_up_torch, take_no_arguments
@@ -17,7 +19,8 @@ from lenet5.support.files import write_atomically, write_json
 from lenet5.support.params import load_params
 from lenet5.support.paths import METRICS
 from replication.analysis.plan import load_plan
-from replication.analysis.results import REPLICATES, read_replicates
+from replication.analysis.results import CONFIRMATION, REPLICATES, read_replicates
+from replication.confirmation.analysis import read_confirmation
 from replication.images import analysis
 from replication.images.figure import draw
 
@@ -26,29 +29,37 @@ FOLDER = METRICS / "replication"
 
 def main() -> None:
     set_up_torch()
-    inputs = Inputs(lambda: (load_plan(), load_params().data), REPLICATES)
+    inputs = Inputs(lambda: (load_plan(), load_params().data), REPLICATES, CONFIRMATION)
     plan, settings = inputs.parameters
-    replicates = read_replicates(plan)
+    earlier = read_replicates(plan)
+    complete = len(plan.confirmation.seeds) == plan.confirmation.planned
+    seeds = {"earlier": earlier} | ({"fresh": read_confirmation(plan)[0]} if complete else {})
     data = load_prepared(settings)
     known = Split(*(torch.cat(pair) for pair in zip(data.train, data.validation, strict=True)))
     distances, nearest = analysis.nearest(data)
     labels, nearest_labels = data.test.labels.numpy(), known.labels.numpy()[nearest]
     tenth = analysis.tenths(distances, labels)
-    missed = analysis.missed_by_technique(replicates)
-    content = {
-        "duplicates": analysis.about_duplicates(distances, labels, nearest_labels),
-        "by_learning_rate": {
+    missed = analysis.missed_by_technique(*seeds.values())
+    by_seeds = {
+        name: {
             str(rate): {
                 "accuracy_in_halves": analysis.in_halves(techniques, tenth),
                 "accuracy_by_tenth": analysis.by_tenth(techniques, tenth),
                 "difference_by_class": analysis.by_class(techniques, labels, settings.class_names),
             }
-            for rate, techniques in replicates.items()
-        },
+            for rate, techniques in by_rate.items()
+        }
+        for name, by_rate in seeds.items()
+    }
+    content = {
+        "duplicates": analysis.about_duplicates(distances, labels, nearest_labels),
+        "by_seeds_and_learning_rate": by_seeds,
         "missed_by_all": analysis.about_missed(missed, labels, nearest_labels, settings.class_names),
     }
+    shown = by_seeds.get("fresh", by_seeds["earlier"])
     with mpl.rc_context(STYLE):
-        figure = png(draw(content, data.test, known, nearest, settings.class_names))
+        places = content["missed_by_all"]["images"]
+        figure = png(draw(shown, places, data.test, known, nearest, class_names=settings.class_names))
     inputs.require_unchanged()
     write_json(FOLDER / "images.json", content)
     write_atomically(FOLDER / "images.png", figure)

@@ -113,10 +113,10 @@ def by_class(techniques: Techniques, labels: NDArray[np.int64], names: tuple[str
     return results
 
 
-def missed_by_technique(replicates: dict[float, Techniques]) -> dict[str, Booleans]:
+def missed_by_technique(*by_rate: dict[float, Techniques]) -> dict[str, Booleans]:
     """Return, for each technique, whether all its replicates misclassify a test image: bool N."""
     correct: dict[str, list[Booleans]] = {}
-    for techniques in replicates.values():
+    for techniques in (techniques for replicates in by_rate for techniques in replicates.values()):
         for name, ours in trained(techniques).items():
             correct.setdefault(name, []).append(ours.correct(list(ours.by_seed)))
     return {name: np.asarray(~np.concatenate(rows).any(axis=0)) for name, rows in correct.items()}

@@ -15,16 +15,18 @@ HEIGHTS = (3, 4.2, 3)  # of the three rows
 
 
 def draw(
-    content: dict[str, Any],
+    rates: dict[str, Any],
+    missed: list[int],
     test: Split,
     known: Split,
     nearest: NDArray[np.int64],
+    *,
     class_names: tuple[str, ...],
 ) -> Figure:
-    """Return the figure. known: the images to which `nearest`, int64 N, refers."""
+    """Return the figure. rates: results by learning rate; missed: the places of the test images that all networks miss;
+    known: the images to which `nearest`, int64 N, refers."""
     figure = Figure(figsize=(WIDTH, 11), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=HEIGHTS)[:, 0]
-    rates = content["by_learning_rate"]
     all_styles = styles(list(dict.fromkeys(name for of in rates.values() for name in of["accuracy_by_tenth"])))
     panels = top.subplots(1, len(rates), sharey=True, squeeze=False)[0]
     for axis, (rate, of_rate) in zip(panels, rates.items(), strict=True):
@@ -38,7 +40,6 @@ def draw(
     for axis, (rate, of_rate) in zip(panels, rates.items(), strict=True):
         _differences(axis, of_rate["difference_by_class"], all_styles)
         axis.set(title=f"learning rate {rate}", xlabel="accuracy minus that of the baseline, points (95 %)")
-    missed = content["missed_by_all"]["images"]
     pairs = [((test, image), (known, int(nearest[image]))) for image in missed[:SHOWN]]
     bottom.suptitle(
         f"top: the first {len(pairs)} of {len(missed)} test images that every network misclassifies; "

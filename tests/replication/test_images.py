@@ -12,6 +12,7 @@ from lenet5.data.dataset import Data, Split
 from lenet5.support.params import CLASS_NAMES
 from replication.analysis.plan import load_plan
 from replication.analysis.results import read_replicates
+from replication.confirmation.analysis import read_confirmation
 from replication.images.analysis import (
     about_duplicates,
     about_missed,
@@ -82,57 +83,65 @@ def test_images_that_all_networks_miss_agree_with_a_hand_count() -> None:
 
 
 def test_the_committed_analysis_of_images_is_of_the_replicates() -> None:
-    found = read_replicates(load_plan(ROOT / "replication/params.yaml"))
+    plan = load_plan(ROOT / "replication/params.yaml")
+    seeds = {"earlier": read_replicates(plan), "fresh": read_confirmation(plan)[0]}
     labels = pd.read_csv(ROOT / "metrics/predictions/baseline.csv")["label"].to_numpy()
-    for rate, techniques in found.items():
-        expected = COMMITTED["by_learning_rate"][str(rate)]["difference_by_class"]
-        for technique, classes in by_class(techniques, labels, CLASS_NAMES).items():
-            for name, result in classes.items():
-                assert result["difference"] == pytest.approx(expected[technique][name]["difference"])
-                assert result["interval"] == pytest.approx(expected[technique][name]["interval"])
-    by_technique = missed_by_technique(found)
+    assert COMMITTED["by_seeds_and_learning_rate"].keys() == seeds.keys()
+    for of, by_rate in seeds.items():
+        for rate, techniques in by_rate.items():
+            expected = COMMITTED["by_seeds_and_learning_rate"][of][str(rate)]["difference_by_class"]
+            for technique, classes in by_class(techniques, labels, CLASS_NAMES).items():
+                for name, result in classes.items():
+                    assert result["difference"] == pytest.approx(expected[technique][name]["difference"])
+                    assert result["interval"] == pytest.approx(expected[technique][name]["interval"])
+    by_technique = missed_by_technique(*seeds.values())
     missed = np.flatnonzero(np.all(list(by_technique.values()), axis=0))
     assert missed.tolist() == COMMITTED["missed_by_all"]["images"]
+
+
+def class_differences(of: str) -> dict[tuple[str, str, str], Any]:
+    """Return the differences by learning rate, technique and class over these seeds."""
+    return {
+        (rate, technique, name): result
+        for rate, of_rate in COMMITTED["by_seeds_and_learning_rate"][of].items()
+        for technique, classes in of_rate["difference_by_class"].items()
+        for name, result in classes.items()
+    }
+
+
+def excluding_zero(differences: dict[tuple[str, str, str], Any]) -> set[tuple[str, str, str]]:
+    return {cell for cell, result in differences.items() if np.prod(result["interval"]) > 0}
 
 
 def test_what_the_results_say_of_the_images_follows_from_this() -> None:
     results, duplicates, missed = words("docs/results.md"), COMMITTED["duplicates"], COMMITTED["missed_by_all"]
     assert duplicates["identical"] == duplicates["near_duplicates_with_another_label"] == 0
     assert f"{duplicates['near_duplicates']} of 10,000 differ from the nearest one by less than" in results
-    low, high = (COMMITTED["by_learning_rate"][rate] for rate in ("0.001", "0.01"))
-    of_baseline = [low["accuracy_in_halves"]["baseline"][half] for half in ("near", "far")]
+    fresh = COMMITTED["by_seeds_and_learning_rate"]["fresh"]
+    of_baseline = [fresh["0.001"]["accuracy_in_halves"]["baseline"][half] for half in ("near", "far")]
     near, far = (f"{of['mean']:.1f} % ({of['interval'][0]:.1f} to {of['interval'][1]:.1f})" for of in of_baseline)
-    assert f"the baseline at 0.001 reaches {near}, on the other half {far}" in results
+    assert f"the baseline at 0.001 reaches {near}, on the other half {far}." in results
     apart = {
-        (name, rate): of["accuracy_in_halves"][name]["against_baseline"]["far_minus_near"]
-        for rate, of in COMMITTED["by_learning_rate"].items()
+        (name, rate): of_rate["accuracy_in_halves"][name]["against_baseline"]["far_minus_near"]
+        for rate, of_rate in fresh.items()
         for name in ("batch_norm", "dropout", "weight_decay")
     }
-    assert {name for (name, _), of in apart.items() if np.prod(of["interval"]) > 0} == {"batch_norm"}
-    first, second = (estimate(apart["batch_norm", rate]) for rate in ("0.001", "0.01"))
-    assert f"by {first} points more than on the near half at 0.001, and by {second} at 0.01" in results
-    removed = []
-    for of_rate in (low, high):
-        halves = of_rate["accuracy_in_halves"]
-        errors = {half: 100 - halves["baseline"][half]["mean"] for half in ("near", "far")}
-        gains = halves["batch_norm"]["against_baseline"]
-        removed += [f"{100 * gains[half]['difference'] / errors[half]:.1f} %" for half in ("near", "far")]
-    text = f"{removed[2]} of them on the near half and {removed[3]} on the far half, at 0.001 {removed[0]} and"
-    assert f"removes {text} {removed[1]}." in results
-    assert round(errors["far"] / errors["near"], 1) == 2.1  # "twice as many"
-    differences = [
-        result
-        for rate in COMMITTED["by_learning_rate"].values()
-        for classes in rate["difference_by_class"].values()
-        for result in classes.values()
-    ]
-    excluded = sum(np.prod(result["interval"]) > 0 for result in differences)
-    assert (excluded, len(differences)) == (8, 60) and "Eight of 60 differences" in results
-    shirts = estimate(high["difference_by_class"]["weight_decay"]["Shirt"], 1)
-    pullovers = estimate(high["difference_by_class"]["batch_norm"]["Pullover"], 1)
-    text = f"on shirts by {shirts} points, and batch normalisation that on pullovers by {pullovers}."
-    assert f"weight decay changes the accuracy {text}" in results
-    assert f"misclassify the same {missed['count']} test images; the 20 networks of a" in results
+    shown = [("batch_norm", "0.001"), ("dropout", "0.001"), ("batch_norm", "0.01")]
+    assert [cell for cell, of in apart.items() if np.prod(of["interval"]) > 0] == shown
+    low, of_dropout, high = (estimate(apart[cell]) for cell in shown)
+    assert f"by {low} at 0.001 and by {high} at 0.01, and so does dropout at 0.001, by {of_dropout};" in results
+    for of_rate in fresh.values():
+        near, far = (100 - of_rate["accuracy_in_halves"]["baseline"][half]["mean"] for half in ("near", "far"))
+        assert round(far / near) == 2  # "twice as many errors"
+    cells, earlier = class_differences("fresh"), excluding_zero(class_differences("earlier"))
+    assert f"{len(excluding_zero(cells))} of {len(cells)} differences, of three techniques at two rates" in results
+    assert "Five of the eight that ten earlier seeds showed are among them" in results
+    assert (len(earlier & excluding_zero(cells)), len(earlier)) == (5, 8)
+    largest = sorted(cells, key=lambda cell: -abs(cells[cell]["difference"]))[:2]
+    assert largest == [("0.01", "batch_norm", "Shirt"), ("0.01", "batch_norm", "Pullover")]
+    shirts, pullovers = (estimate(cells[cell], 1) for cell in largest)
+    assert f"at 0.01, are {shirts} points on shirts and {pullovers} on pullovers." in results
+    assert f"misclassify the same {missed['count']} test images; the 80 networks of a" in results
     other = 100 * (1 - duplicates["nearest_has_the_same_label"])
     of_technique = missed["count_by_technique"].values()
     assert f"technique have {min(of_technique)} to {max(of_technique)} such images in common." in results
