@@ -97,6 +97,13 @@ def test_what_is_said_of_ten_seeds_follows_from_the_analysis() -> None:
     text = f"{paired[0]} points for batch normalisation, {paired[1]} for dropout and {paired[2]} for weight decay"
     assert f"The paired differences are {text}" in results
     assert all(np.prod(of["gain_minus_difference"]["interval"]) < 0 for of in of_rates)
+    for name, of in zip(("batch normalisation", "dropout", "weight decay"), of_rates, strict=True):
+        text = f"{estimate(of['interaction'])}[a-z ]* for {name} (p = {of['interaction']['sign_flip_p_holm']:.3f}"
+        assert re.search(re.escape(text).replace(r"\[a\-z\ \]\*", "[a-z ]*"), results)
+    decays = [compared(of)["weight_decay", 0.01] for of in ("replication", "confirmation")]
+    (error, loss), fresh = ([of[name]["seeds_lower"] for name in ("calibration_error", "test_loss")] for of in decays)
+    text = f"calibration error with {error} of 10 seeds and the test loss with {loss} of 10; with the fresh seeds,"
+    assert f"{text} {fresh[0]} and {fresh[1]} of 30." in results
     assert distinguished("replication") == [("batch_norm", 0.01)]
     low, high = rows["batch_norm", 0.01]["interval_new_training"]
     assert f"only that of batch normalisation at 0.01, {low:+.2f} to {high:+.2f}" in results
@@ -146,6 +153,9 @@ def test_what_is_said_of_the_recipes_follows_from_their_runs() -> None:
 
 def test_what_is_said_of_the_exercise_follows_from_the_analysis() -> None:
     results, rows = words("docs/results.md"), by_cell(metrics("replication")["results"])
+    share = load_params(ROOT / "params.yaml").exercise["baseline"].test / 100
+    errors = [100 * (share * (1 - share) / images) ** 0.5 for images in (1615, 10_000)]
+    assert "a standard error of {:.1f} points, where 10,000 images would give {:.1f}.".format(*errors) in results
     exercise = {cell: row["exercise"] for cell, row in rows.items()}
     accuracies = {name: of["test"]["accuracy"] for (name, rate), of in exercise.items() if rate == 0.01}
     order = sorted(accuracies, key=lambda name: -accuracies[name])

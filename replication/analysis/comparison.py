@@ -131,6 +131,11 @@ def across_rates(replicates: dict[float, Techniques]) -> dict[str, dict[str, Any
     - gain_minus_difference: that, minus the difference of the technique from the baseline at the lower rate
     """
     low, high = sorted(replicates)
+    ratio = replicates[low][BASELINE].images / training_images(replicates[low])
+
+    def mean(of_seeds: Values) -> dict[str, Any]:
+        return {**mean_with_interval(of_seeds), "interval_new_training": new_training_interval(of_seeds, ratio)}
+
     results: dict[str, dict[str, Any]] = {}
     for technique in replicates[low]:
         cells = [replicates[rate][name] for rate in (low, high) for name in (technique, BASELINE)]
@@ -141,9 +146,9 @@ def across_rates(replicates: dict[float, Techniques]) -> dict[str, dict[str, Any
         gain, interaction = baseline_low - baseline_high, (ours_low - baseline_low) - (ours_high - baseline_high)
         results[technique] = {
             "n": len(seeds),
-            "interaction": {**mean_with_interval(interaction), "sign_flip_p": sign_flip_p(interaction)},
-            "baseline_gain": mean_with_interval(gain),
-            "gain_minus_difference": mean_with_interval(gain - (ours_low - baseline_low)),
+            "interaction": {**mean(interaction), "sign_flip_p": sign_flip_p(interaction)},
+            "baseline_gain": mean(gain),
+            "gain_minus_difference": mean(gain - (ours_low - baseline_low)),
         }
     correct_p_values([result["interaction"] for result in results.values()])
     return results

@@ -29,7 +29,8 @@ def draw(rows: list[Row], ten_seeds: dict[float, ByTechnique], plan: Plan) -> by
 
 def differences(rows: list[Row], ten_seeds: dict[float, ByTechnique], plan: Plan) -> Figure:
     """Return the differences from the baseline over the fresh seeds, those over the ten seeds in a paler tone, and
-    whether the verdict is confirmed. The band is the margin of equivalence.
+    whether the verdict is confirmed. The dotted lines are the intervals for another training set, the band is the
+    margin of equivalence.
 
     rows, ten_seeds: what `confirm` returns and takes.
     """
@@ -46,9 +47,11 @@ def differences(rows: list[Row], ten_seeds: dict[float, ByTechnique], plan: Plan
             row, before, style = by_cell[rate, name], ten_seeds[rate].get(name), styles(plan.techniques)[name]
             colour = to_rgb(style["color"])
             _interval(axis, before, place + BEFORE, _paler(colour), style["marker"])
-            _interval(axis, row["against_baseline"], place + FRESH, colour, style["marker"])
+            if fresh := row["against_baseline"]:
+                axis.plot(fresh["interval_new_training"], [place + FRESH] * 2, ":", color=colour, linewidth=1.5)
+            _interval(axis, fresh, place + FRESH, colour, style["marker"])
             _text(axis, before, place + BEFORE_TEXT, "0.4")
-            _text(axis, row["against_baseline"], place + FRESH_TEXT, "black")
+            _text(axis, fresh, place + FRESH_TEXT, "black")
             # Outside the panel, where nothing is drawn
             axis.annotate(
                 _conclusion(row, plan.confirmation.planned),
@@ -61,14 +64,18 @@ def differences(rows: list[Row], ten_seeds: dict[float, ByTechnique], plan: Plan
         axis.set_title(f"learning rate {rate}")
         axis.locator_params(axis="x", nbins=8)
         axis.grid(axis="x", alpha=0.3)
-    figure.supxlabel("test accuracy minus that of the baseline, points, with 95 % intervals", fontsize="medium")
+    figure.supxlabel(
+        "test accuracy minus that of the baseline, points; bars: 95 % intervals, from the same training images",
+        fontsize="medium",
+    )
     panels[0].set_yticks(range(len(compared)), [label(name) for name in compared])
     panels[0].set_ylim(len(compared) - 0.45, -0.6)
     black = to_rgb("black")
     for colour, name in ((black, f"{plan.confirmation.planned} fresh seeds"), (_paler(black), "ten earlier seeds")):
         panels[0].plot([], [], "o-", color=colour, linewidth=4, markersize=8, markeredgecolor="white", label=name)
+    panels[0].plot([], [], ":", color=black, linewidth=1.5, label="fresh seeds, another training set (approximate)")
     panels[0].fill_between([], [], color="0.9", label=f"margin of equivalence, ±{margin:g} points")
-    figure.legend(loc="outside upper center", ncols=3)
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
@@ -76,7 +83,9 @@ def _limits(rows: list[Row], ten_seeds: dict[float, ByTechnique], margin: float)
     """Return the ends of the horizontal axis, which shows every interval, the band, and some space around them."""
     results = [row["against_baseline"] for row in rows if row["against_baseline"]]
     results += [result for of_rate in ten_seeds.values() for result in of_rate.values()]
-    bounds = [-margin, margin, *(bound for result in results for bound in result["interval"])]
+    intervals = [result["interval"] for result in results]
+    intervals += [row["against_baseline"]["interval_new_training"] for row in rows if row["against_baseline"]]
+    bounds = [-margin, margin, *(bound for interval in intervals for bound in interval)]
     space = 0.1 * (max(bounds) - min(bounds))
     return min(bounds) - space, max(bounds) + space
 

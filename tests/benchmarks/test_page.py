@@ -7,6 +7,7 @@ def test_the_times_are_those_of_the_benchmark() -> None:
     page, benchmark = words("docs/performance.md"), metrics("benchmark")
     reference, ours, ratios = benchmark["reference"], benchmark["seconds_per_epoch"]["native"], benchmark["ratios"]
     workers, machine, limit = reference.removeprefix("reference-"), benchmark["machine"], benchmark["share_of_limit"]
+    with_torch = benchmark["seconds_per_epoch"]["torch"]
     one, two = (benchmark["epochs_per_minute"]["native"][cores] for cores in ("1", "2"))
     whole = sum(benchmark["parts_of_an_epoch"].values())
     parts = [f"{part} {100 * value / whole:.0f} %" for part, value in benchmark["parts_of_an_epoch"].items()]
@@ -26,6 +27,11 @@ def test_the_times_are_those_of_the_benchmark() -> None:
         f"take {100 * limit['train']:.0f} % of our time in training and {100 * limit['evaluate']:.0f} % in evaluation",
         f"uses {ours['megabytes']:.0f} MB of memory, and takes {ours['start']:.1f} s from its start",
         f"Of an epoch's time: {', '.join(parts)}.",
+        f"the {benchmark['seconds']['nothing to do']:.1f} seconds in which DVC starts a replicate",
+        f"For the study on two cores it gives {benchmark['projection']['2']['study'] / 60:.1f} minutes, where "
+        f"{benchmark['seconds']['study'] / 60:.1f} were measured.",
+        f"a second copy of the training images, {48_000 * 32 * 32 / 1e6:.0f} MB.",
+        f"With PyTorch's backend, a training process uses {with_torch['megabytes']:.0f} MB.",
         f"Two runs side by side train {two / one:.1f} times as many epochs per minute as one",
         f"on {machine['cores']} cores of an {machine['processor'].removesuffix(' Processor')}",
     ):

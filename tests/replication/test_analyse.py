@@ -20,11 +20,13 @@ from replication.analysis.comparison import (
     baseline_first,
     new_images_intervals,
     preferred_rates,
+    training_images,
     verdict,
     without_seed,
 )
 from replication.analysis.plan import load_plan
 from replication.analysis.results import Replicates, packed
+from replication.analysis.statistics import new_training_interval
 from tests.conftest import ROOT
 
 COMMITTED: dict[str, Any] = json.loads((ROOT / "metrics/replication.json").read_text())
@@ -119,6 +121,11 @@ def test_the_lower_rate_is_compared_with_each_technique() -> None:
     assert other["baseline_gain"]["difference"] == pytest.approx(6)  # 5 and 7
     assert other["gain_minus_difference"]["difference"] == pytest.approx(2)  # 5 - 3 and 7 - 5
     assert other["gain_minus_difference"]["interval"] == pytest.approx([2, 2])
+    values, images = np.array([2.0, 2.0]), found[0.1]["baseline"].images
+    ratio = images / training_images(found[0.1])
+    expected = new_training_interval(np.array([5.0, 7.0]), ratio)
+    assert other["baseline_gain"]["interval_new_training"] == pytest.approx(expected)
+    assert other["gain_minus_difference"]["interval_new_training"] == pytest.approx(values)
 
 
 def test_the_baseline_is_first_where_no_other_is_ahead() -> None:

@@ -20,7 +20,8 @@ RATES = (0.001, 0.01)
 
 
 def result(low: float, difference: float, high: float, verdict: str, n: int = 30) -> dict[str, Any]:
-    return {"interval": [low, high], "difference": difference, "verdict": verdict, "n": n}
+    wider = {"interval_new_training": [low - 0.5, high + 0.5]}
+    return {"interval": [low, high], "difference": difference, "verdict": verdict, "n": n} | wider
 
 
 def row(rate: float, technique: str, compared: dict[str, Any] | None, *, confirmed: bool) -> dict[str, Any]:
@@ -51,9 +52,9 @@ def figure() -> Figure:
     return figure
 
 
-def intervals(axis: Axes) -> list[Line2D]:
-    """Return the horizontal lines in the panel."""
-    lines = {line: np.array(line.get_xydata()) for line in axis.lines}
+def intervals(axis: Axes, style: str = "-") -> list[Line2D]:
+    """Return the horizontal lines of this style in the panel."""
+    lines = {line: np.array(line.get_xydata()) for line in axis.lines if line.get_linestyle() == style}
     return [line for line, points in lines.items() if len(points) == 2 and np.ptp(points[:, 0])]
 
 
@@ -70,6 +71,8 @@ def test_the_figure_shows_fresh_seeds_above_the_ten_seeds(figure: Figure) -> Non
     low, high = figure.axes
     assert values(low) == [(0.3, 0.45, 0.6), (0.1, 0.5, 0.9), (-0.1, 0.05, 0.2), (-2, -1.9, -1.8)]
     assert values(high) == [(-1, -0.5, -0.1), (1.9, 1.95, 2)]
+    dotted = [[np.array(line.get_xdata()).tolist() for line in intervals(axis, ":")] for axis in figure.axes]
+    assert dotted == [[[-0.2, 1.1], [-0.6, 0.7]], [[1.4, 2.5]]]  # of the fresh seeds alone
     of_dropout, of_decay = (to_rgb(line.get_color()) for line in intervals(high))
     assert of_decay == to_rgb(COLOURS[2])
     assert np.all(np.subtract(of_dropout, to_rgb(COLOURS[1])) > 0)  # of the ten seeds: the same colour, but paler
@@ -87,7 +90,7 @@ def test_nothing_in_the_figure_overlaps_or_is_cut(figure: Figure) -> None:
     shown: list[Artist] = [*figure.legends, *figure.texts]
     for axis in figure.axes:
         shown += [axis.title, *axis.texts, *axis.get_yticklabels(), *intervals(axis)]
-        inside = [each.get_window_extent() for each in intervals(axis)]
+        inside = [each.get_window_extent() for style in ("-", ":") for each in intervals(axis, style)]
         inside += [text.get_window_extent() for text in axis.texts if "confirmed" not in text.get_text()]
         assert all(axis.bbox.x0 < box.x0 and box.x1 < axis.bbox.x1 for box in inside)
     boxes = [each.get_window_extent() for each in shown if each.get_visible()]

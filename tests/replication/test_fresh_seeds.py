@@ -1,8 +1,13 @@
 """README.md and docs/results.md: what they state about the fresh seeds follows from metrics/confirmation.json."""
 
 import re
+from typing import Any
 
 from tests.documents import by_cell, compared, distinguished, estimate, metrics, words
+
+
+def new_training(of: dict[str, Any]) -> str:
+    return "({:+.2f} to {:+.2f})".format(*of["interval_new_training"])
 
 
 def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
@@ -16,10 +21,17 @@ def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
         assert f"{estimate(of['gain_minus_difference'])} more than {technique}" in results
         assert of["gain_minus_difference"]["interval"][0] > 0
     assert f"there**: {estimate(across['dropout']['baseline_gain'])} points" in results
+    names = ("dropout", "weight_decay", "batch_norm")
+    changed = [new_training(across[name]["interaction"]) for name in names]
+    assert f"For another training set, these intervals are {changed[0]}, {changed[1]} and {changed[2]}." in results
+    gains = [new_training(across["dropout"]["baseline_gain"])]
+    gains += [new_training(across[name]["gain_minus_difference"]) for name in ("batch_norm", "dropout", "weight_decay")]
+    assert f"For another training set, these intervals are {', '.join(gains[:3])} and {gains[3]}." in results
     low = [rows[name, 0.001]["test_loss"] for name in ("batch_norm", "dropout", "weight_decay")]
-    size, seeds = sorted(-of["difference"] for of in low), sorted(of["seeds_lower"] for of in low)
-    text = f"by {size[0]:.3f} to {size[2]:.3f} on average and with {seeds[0]} to {seeds[2]} of 30 seeds."
-    assert f"each technique lowers the test loss, {text}" in results and all(of["interval"][1] < 0 for of in low)
+    (batch_norm, dropout, decay), seeds = (estimate(of, 4) for of in low), sorted(of["seeds_lower"] for of in low)
+    text = f"batch normalisation by {batch_norm}, dropout by {dropout} and weight decay by {decay}, with"
+    assert f"each technique lowers the test loss: {text} {seeds[0]} to {seeds[2]} of 30 seeds." in results
+    assert all(of["interval"][1] < 0 for of in low)
     loss, calibration = (
         {name: rows[name, 0.01][of] for name in ("batch_norm", "dropout", "weight_decay")}
         for of in ("test_loss", "calibration_error")
@@ -27,8 +39,8 @@ def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
     of_loss = {name: estimate(of, 4) for name, of in loss.items()}
     text = f"by {of_loss['batch_norm']} and dropout by {of_loss['dropout']}; the change by weight decay is borderline,"
     assert f"{text} {of_loss['weight_decay']} with {loss['weight_decay']['seeds_lower']} of 30 seeds lower" in results
-    decay, dropout = calibration["weight_decay"], estimate(calibration["dropout"])
-    assert f"with {decay['seeds_lower']} of 30 seeds, {estimate(decay)} points on average, and dropout" in results
+    of_decay, dropout = calibration["weight_decay"], estimate(calibration["dropout"])
+    assert f"with {of_decay['seeds_lower']} of 30 seeds, {estimate(of_decay)} points on average, and dropout" in results
     at_low = [estimate(rows[name, 0.001]["calibration_error"]) for name in ("weight_decay", "dropout")]
     assert f"by {dropout}; at 0.001, they change it by {at_low[0]} and {at_low[1]}." in results
     raised = [estimate(rows["batch_norm", rate]["calibration_error"]) for rate in (0.001, 0.01)]
@@ -38,7 +50,7 @@ def test_what_is_said_of_fresh_seeds_follows_from_them() -> None:
     assert sorted(distinguished("confirmation", corrected=True)) == cells[:2]
     open_too = set(cells[:2]) - set(distinguished("confirmation", corrected=True, ratio=12_000 / 48_000))
     assert open_too == {("dropout", 0.001)} and "0.25, dropout at 0.001 would be open too." in results
-    bounds = ["({:+.2f} to {:+.2f})".format(*rows[cell]["interval_new_training"]) for cell in cells]
+    bounds = [new_training(rows[cell]) for cell in cells]
     assert f"at 0.01 {bounds[0]} and of dropout at 0.001 {bounds[1]} and at 0.01 {bounds[2]}." in results
 
 
@@ -52,7 +64,7 @@ def test_what_is_said_of_the_kept_epoch_follows_from_the_runs() -> None:
     assert f"weight decay does not gain, {loss}. Batch normalisation and dropout keep" in results
     assert f"keep their leads, {batch_norm} and {dropout}." in results
     low, high = of_techniques[2]["validation_accuracy"]["against_baseline"]["interval"]
-    assert low < 0 < high and "vanishes if the epoch of highest validation accuracy is kept" in words("README.md")
+    assert low < 0 < high and f"vanishes, {decay}, if the epoch of highest validation accuracy" in words("README.md")
     last = [estimate(of["last_epoch"]["against_baseline"]) for of in of_techniques]
     assert f"dropout are larger, {last[0]} and {last[1]}." in results
     changes = [estimate(of["last_epoch"]) for of in (baseline, of_techniques[1])]

@@ -11,6 +11,7 @@ from lenet5.support.errors import UserError
 from replication.tuning.analysis import figures, tables
 from replication.tuning.analysis.comparison import at_edge, compared, searched
 from replication.tuning.choose import ranked
+from replication.tuning.files import cell_of
 from replication.tuning.plan import Cell, load_tuning
 from tests.conftest import ROOT
 from tests.documents import cells, metrics, words
@@ -91,7 +92,7 @@ def test_a_best_cell_at_an_end_of_the_grid_is_reported() -> None:
         "augmentation": [Cell("flip_shift_erase", 0.03, "cosine")],
         "batch_norm": [],
     }
-    edges = {name: ends for name, ends in at_edge(plan, candidates).items() if ends}
+    edges = {name: ends for name, ends in at_edge(plan, candidates, {}).items() if ends}
     assert edges == {
         "baseline": ["highest learning_rate"],
         "dropout": ["strongest setting"],
@@ -101,7 +102,10 @@ def test_a_best_cell_at_an_end_of_the_grid_is_reported() -> None:
     choices = plan.choices | {"decoupled_decay": [*plan.choices["decoupled_decay"], "decoupled_10"]}
     plan = plan.model_copy(update={"settings": settings, "choices": choices})
     for setting, ends in (("decoupled_10", ["strongest setting"]), ("decoupled_1", [])):
-        assert at_edge(plan, {"decoupled_decay": [Cell(setting, 0.03, "cosine")]}) == {"decoupled_decay": ends}
+        assert at_edge(plan, {"decoupled_decay": [Cell(setting, 0.03, "cosine")]}, {})["decoupled_decay"] == ends
+    inside, outside = Cell("dropout_20", 0.03, "cosine"), Cell("dropout_50", 0.03, "cosine")
+    assert at_edge(plan, {"dropout": [inside, outside]}, {"dropout": [outside]})["dropout"] == ["strongest setting"]
+    assert at_edge(plan, {"dropout": [inside, outside]}, {"dropout": [inside]})["dropout"] == []
 
 
 def test_a_technique_that_diverged_counts_in_the_correction() -> None:
@@ -159,11 +163,14 @@ def test_the_committed_tuning_keeps_to_the_plan() -> None:
     assert plan.refine.seeds in ([], [44, 45])
     assert plan.final.planned == 20
     assert plan.final.seeds == list(range(60, 80))[: len(plan.final.seeds)]
-    # Nothing is chosen from a part of the grid, before each end that may hold something better is extended, or before
-    # it is refined.
-    at_ends = {(technique, end) for technique, ends in metrics("tuning")["at_edge"].items() for end in ends}
-    assert not plan.refine.seeds or (set(plan.learning_rates) >= RATES and at_ends <= extended)
-    assert not plan.final.seeds or plan.refine.seeds
+    # Nothing is refined in a part of the grid, or before each end that may hold something better is extended, and
+    # nothing is tested before the same holds for what refinement has chosen.
+    candidates = {name: [cell_of(cell) for cell in of] for name, of in metrics("tuning/candidates").items()}
+    of_search = {(technique, end) for technique, ends in at_edge(plan, candidates, {}).items() for end in ends}
+    of_all = {(technique, end) for technique, ends in metrics("tuning")["at_edge"].items() for end in ends}
+    assert of_search <= of_all
+    assert not plan.refine.seeds or (set(plan.learning_rates) >= RATES and of_search <= extended)
+    assert not plan.final.seeds or (plan.refine.seeds and of_all <= extended)
 
 
 def test_what_is_said_of_the_tuning_is_what_is_computed() -> None:

@@ -38,7 +38,7 @@ def main() -> None:
         for technique, settings in plan.choices.items()
     }
     cells = searched(plan, [run for run in runs if run["seed"] not in plan.final.seeds], candidates, chosen)
-    content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates), "final": []}
+    content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates, chosen), "final": []}
     seeds, planned = plan.final.seeds, plan.final.planned
     text = f"{len(seeds)} of {planned} seeds are computed. Nothing is compared before all of them are.\n"
     images = {"search": notice("No run of the search is computed."), "accuracy": notice(text)}

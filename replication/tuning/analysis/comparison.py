@@ -34,19 +34,20 @@ def searched(plan: Tuning, runs: Runs, candidates: Cells, chosen: Cells) -> list
     return rows
 
 
-def at_edge(plan: Tuning, candidates: Cells) -> dict[str, list[str]]:
-    """Return, for each technique, the ends of the grid at which its best cell of the search lies, and where the plan
-    extends it: "lowest learning_rate", "highest learning_rate" and "strongest setting"."""
+def at_edge(plan: Tuning, candidates: Cells, chosen: Cells) -> dict[str, list[str]]:
+    """Return, for each technique, the ends of the grid at which its best cell of the search or its chosen cell lies,
+    and where the plan extends it: "lowest learning_rate", "highest learning_rate" and "strongest setting"."""
     edges: dict[str, list[str]] = {}
     for technique in plan.choices:
-        for best in candidates.get(technique, [])[:1]:
-            strengths = {name: _strength(plan.settings[name]) for name in plan.choices[technique]}
-            ends = {
-                "lowest learning_rate": best.learning_rate == min(plan.learning_rates),
-                "highest learning_rate": best.learning_rate == max(plan.learning_rates),
-                "strongest setting": len(strengths) > 1 and strengths[best.setting] == max(strengths.values()) > 0,
-            }
-            edges[technique] = [end for end, reached in ends.items() if reached]
+        strengths = {name: _strength(plan.settings[name]) for name in plan.choices[technique]}
+        best = candidates.get(technique, [])[:1] + chosen.get(technique, [])
+        ends = {
+            "lowest learning_rate": any(cell.learning_rate == min(plan.learning_rates) for cell in best),
+            "highest learning_rate": any(cell.learning_rate == max(plan.learning_rates) for cell in best),
+            "strongest setting": len(strengths) > 1
+            and any(strengths[cell.setting] == max(strengths.values()) > 0 for cell in best),
+        }
+        edges[technique] = [end for end, reached in ends.items() if reached]
     return edges
 
 
