@@ -41,10 +41,10 @@ def test_the_nearest_image_is_of_the_training_or_validation_set() -> None:
     distances, places = nearest(Data(split(10, 50), split(200, 50), split(53, 200, 0, 30)))
     assert distances.tolist() == [3, 0, 10, 20]
     assert places.tolist() == [1, 2, 0, 0]  # of two equal images, or equally near ones, the first
-    about = about_duplicates(distances, np.array([1, 2, 0, 0]), np.array([7, 2, 0, 0]))
+    about = about_duplicates(distances, np.array([1, 2, 0, 0]), np.array([7, 3, 0, 0]))
     assert about["identical"] == 1
-    assert (about["near_duplicates"], about["near_duplicates_with_another_label"]) == (2, 1)
-    assert about["nearest_has_the_same_label"] == 0.75
+    assert (about["near_duplicates"], about["near_duplicates_with_another_label"]) == (2, 2)
+    assert about["nearest_has_the_same_label"] == 0.5
     assert (about["distance_quantiles"]["0.0"], about["distance_quantiles"]["0.5"]) == (0, 6.5)
 
 
