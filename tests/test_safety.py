@@ -12,15 +12,11 @@ import pytest
 from tests import stage_process
 from tests.conftest import ROOT
 from tests.project import Project
+from tests.test_house import PACKAGES, sources
 
 STAGES = ["check", "prepare", "train dropout", "evaluate dropout", "summary", "plot", "select", "theory"]
 RUNS_CODE = {"eval", "exec", "pickle.load", "pickle.loads", "os.system", "os.popen", "numpy.load", "np.load"}
-FOLDERS = ("lenet5", "stages", "commands", "replication", "benchmarks")
 FAULTS = ROOT / "docs/faults.md"
-
-
-def sources() -> list[Path]:
-    return [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 
 
 def texts_to_run(path: Path) -> list[ast.expr]:
@@ -37,7 +33,7 @@ def texts_to_run(path: Path) -> list[ast.expr]:
 
 def calls() -> list[tuple[str, str, ast.Call]]:
     """Return the place, the function's name and the syntax tree of every call in the project's code."""
-    trees = [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in sources()]
+    trees = [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in sources(*PACKAGES)]
     nodes = [(path, node) for path, tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return [(f"{path}:{node.lineno}", ast.unparse(node.func), node) for path, node in nodes]
 
@@ -51,7 +47,7 @@ def test_no_loaded_file_runs_code_and_no_text_reaches_a_shell() -> None:
     assert [place for place, name, _ in found if name in RUNS_CODE] == []
     assert [place for place, _, call in found if any(word.arg == "shell" for word in call.keywords)] == []
     # What a shell or Python runs as its text is written in the code.
-    texts = [text for path in sources() for text in texts_to_run(path)]
+    texts = [text for path in sources(*PACKAGES) for text in texts_to_run(path)]
     assert texts and [ast.unparse(text) for text in texts if not isinstance(text, ast.Constant)] == []
 
 

@@ -45,6 +45,11 @@ def training_images(techniques: Techniques) -> int:
     return counted_images(run["train_accuracy"] for ours in techniques.values() for run in ours.by_seed.values())
 
 
+def images_ratio(techniques: Techniques) -> float:
+    """Return test images divided by training images, which the interval for another training set depends on."""
+    return techniques[BASELINE].images / training_images(techniques)
+
+
 def correct_p_values(results: list[dict[str, Any]], size: int = 0) -> None:
     """Add `sign_flip_p_holm`, the p-values with Holm's correction (Scand. J. Stat. 6, 1979) over at least `size`."""
     p_values = [result["sign_flip_p"] for result in results]
@@ -70,15 +75,13 @@ def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[st
 def differences(replicates: Techniques, margin: float) -> dict[str, dict[str, Any]]:
     """Return the difference of each technique from the baseline, paired by seed, where neither run diverged."""
     baseline = replicates[BASELINE]
-    trained_on = training_images(replicates)
+    ratio = images_ratio(replicates)
     results: dict[str, dict[str, Any]] = {}
     for technique, seeds in common_seeds(replicates).items():
         ours = replicates[technique]
         pairs = {name: (ours.values(of, seeds), baseline.values(of, seeds)) for name, of in OUTCOMES.items()}
         results[technique] = compare(*pairs[PRIMARY], margin)
-        results[technique]["interval_new_training"] = new_training_interval(
-            np.subtract(*pairs[PRIMARY]), baseline.images / trained_on
-        )
+        results[technique]["interval_new_training"] = new_training_interval(np.subtract(*pairs[PRIMARY]), ratio)
         for name in SECONDARY:
             of_seeds = np.subtract(*pairs[name])
             results[technique][name] = {**mean_with_interval(of_seeds), "seeds_lower": int((of_seeds < 0).sum())}
@@ -131,7 +134,7 @@ def across_rates(replicates: dict[float, Techniques]) -> dict[str, dict[str, Any
     - gain_minus_difference: that, minus the difference of the technique from the baseline at the lower rate
     """
     low, high = sorted(replicates)
-    ratio = replicates[low][BASELINE].images / training_images(replicates[low])
+    ratio = images_ratio(replicates[low])
 
     def mean(of_seeds: Values) -> dict[str, Any]:
         return {**mean_with_interval(of_seeds), "interval_new_training": new_training_interval(of_seeds, ratio)}

@@ -38,11 +38,29 @@ class Longer(Section):
     seeds: list[Seed]
 
 
-class Confirmation(Section):
-    """Fresh seeds, for all techniques and both learning rates: how many are planned, and which to compute so far."""
+class PlannedSeeds(Section):
+    """Seeds that are computed a few at a time and compared once: how many are planned, and which to compute so far."""
 
     planned: Annotated[int, Field(ge=2)]
     seeds: list[Seed]
+
+    @property
+    def complete(self) -> bool:
+        return len(self.seeds) == self.planned
+
+    def progress(self, name: str) -> str:
+        """Return how many are computed, in the place of a comparison. name: what they are called."""
+        return f"{len(self.seeds)} of {self.planned} {name} are computed. Nothing is compared before all of them are.\n"
+
+    def mistakes(self, key: str) -> list[str]:
+        """Return a line if there are more than planned. key: of this section."""
+        count = len(self.seeds)
+        return [f"{key}.seeds has {count} seeds, more than {key}.planned; remove some."] if count > self.planned else []
+
+
+class Confirmation(PlannedSeeds):
+    """Fresh seeds, for all techniques and both learning rates: how many are planned, and which to compute so far."""
+
     longer: Longer
 
 
@@ -75,8 +93,7 @@ def load_plan(path: Path = PLAN) -> Plan:
             mistakes.append(f"{key} has a value twice; remove one.")
     if known_seeds := set(fresh.seeds) & {*plan.seeds, *plan.control.seeds}:
         mistakes.append(f"confirmation.seeds has {min(known_seeds)}, which seeds or control.seeds have; remove it.")
-    if (count := len(fresh.seeds)) > fresh.planned:
-        mistakes.append(f"confirmation.seeds has {count} seeds, more than confirmation.planned; remove some.")
+    mistakes += fresh.mistakes("confirmation")
     if longer.seeds and longer.technique not in plan.techniques:
         mistakes.append(f"confirmation.longer.technique is {shown(longer.technique)}, not in techniques; change it.")
     if longer.seeds and longer.learning_rate not in (plan.learning_rate, plan.control.learning_rate):

@@ -19,18 +19,18 @@ from replication.analysis.plan import load_plan
 from replication.analysis.results import CONFIRMATION, REPLICATES, Replicates, read_replicates
 from replication.analysis.tables import overview
 from replication.confirmation import figure, tables
-from replication.confirmation.analysis import confirm, longer_training, read_confirmation, rules_of_selection
+from replication.confirmation.analysis import confirm, longer_training, rules_of_selection
+from replication.confirmation.files import read_confirmation
 
 
 def main() -> None:
     inputs = Inputs(load_plan, CONFIRMATION, REPLICATES)
     plan = inputs.parameters
     fresh, longer = read_confirmation(plan)
-    seeds, planned = plan.confirmation.seeds, plan.confirmation.planned
-    content: dict[str, Any] = {"seeds": seeds, "planned": planned}
-    text = f"{len(seeds)} of {planned} fresh seeds are computed. Nothing is compared before all of them are.\n"
+    content: dict[str, Any] = {"seeds": plan.confirmation.seeds, "planned": plan.confirmation.planned}
+    text = plan.confirmation.progress("fresh seeds")
     short, picture = text, notice(text)
-    if len(seeds) == planned:
+    if plan.confirmation.complete:
         margin = plan.equivalence_points
         ten_seeds = {rate: against_baseline(techniques, margin) for rate, techniques in read_replicates(plan).items()}
         content["results"] = confirm(fresh, ten_seeds, margin)

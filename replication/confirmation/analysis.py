@@ -9,16 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE
-from replication.analysis.comparison import OUTCOMES, Techniques, common_seeds, differences, judge, mean_with_interval
-from replication.analysis.plan import Plan
-from replication.analysis.results import CONFIRMATION, LONGER, REMEDY, Replicates, path_of, read_seeds
+from replication.analysis.comparison import OUTCOMES, common_seeds, differences, judge, mean_with_interval
+from replication.analysis.results import Replicates
 from replication.analysis.statistics import describe
-from replication.confirmation.files import read_confirmed
+from replication.confirmation.files import ByRate
 
 Row = dict[str, Any]
-ByRate = dict[float, Techniques]
 Rule = Callable[[dict[str, list[float]]], int]
 # Which epoch is kept, as its index in the curves
 OF_STUDY = "validation_loss"
@@ -27,30 +24,6 @@ RULES: dict[str, Rule] = {
     "validation_accuracy": lambda curves: int(np.argmax(curves["validation_accuracy"])),
     "last_epoch": lambda curves: len(curves["validation_loss"]) - 1,
 }
-
-
-def read_confirmation(plan: Plan) -> tuple[ByRate, Replicates]:
-    """Return the replicates of the confirmation, and those with another number of epochs. Raises UserError with one
-    line for each that is missing or invalid."""
-    mistakes: list[str] = []
-    fresh: ByRate = {}
-    for rate in sorted((plan.learning_rate, plan.control.learning_rate)):
-        fresh[rate] = {}
-        for technique in plan.techniques:
-            paths = {
-                f"confirm@{technique}-{rate}-{seed}": path_of(technique, seed, rate, CONFIRMATION)
-                for seed in plan.confirmation.seeds
-            }
-            fresh[rate][technique] = read_seeds(paths, read_confirmed, mistakes)
-    longer = plan.confirmation.longer
-    paths = {
-        f"longer@{longer.technique}-{seed}": path_of(longer.technique, seed, longer.learning_rate, LONGER)
-        for seed in longer.seeds
-    }
-    runs = read_seeds(paths, read_confirmed, mistakes)
-    if mistakes:
-        raise UserError("\n".join([*mistakes, REMEDY]))
-    return fresh, runs
 
 
 def cells(fresh: ByRate) -> Iterator[tuple[float, str, Replicates]]:

@@ -20,7 +20,7 @@ from lenet5.support.params import load_params
 from lenet5.support.paths import METRICS
 from replication.analysis.plan import load_plan
 from replication.analysis.results import CONFIRMATION, REPLICATES, read_replicates
-from replication.confirmation.analysis import read_confirmation
+from replication.confirmation.files import read_confirmation
 from replication.images import analysis
 from replication.images.figure import draw
 
@@ -32,8 +32,7 @@ def main() -> None:
     inputs = Inputs(lambda: (load_plan(), load_params().data), REPLICATES, CONFIRMATION)
     plan, settings = inputs.parameters
     earlier = read_replicates(plan)
-    complete = len(plan.confirmation.seeds) == plan.confirmation.planned
-    seeds = {"earlier": earlier} | ({"fresh": read_confirmation(plan)[0]} if complete else {})
+    seeds = {"earlier": earlier} | ({"fresh": read_confirmation(plan)[0]} if plan.confirmation.complete else {})
     data = load_prepared(settings)
     known = Split(*(torch.cat(pair) for pair in zip(data.train, data.validation, strict=True)))
     distances, nearest = analysis.nearest(data)

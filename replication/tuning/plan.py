@@ -14,7 +14,7 @@ from lenet5.support.errors import UserError
 from lenet5.support.params import BASELINE, TECHNIQUE_NAME, Seed, load_params, technique_mistakes
 from lenet5.support.paths import METRICS
 from lenet5.support.schema import Section, did_you_mean, read_yaml, shown, validated
-from replication.analysis.plan import LearningRate
+from replication.analysis.plan import LearningRate, PlannedSeeds
 from replication.analysis.results import read_json
 
 TUNING = METRICS / "tuning"
@@ -44,11 +44,8 @@ class Refine(Section):
     seeds: list[Seed]
 
 
-class Final(Section):
+class Final(PlannedSeeds):
     """What was chosen, with other seeds: how many are planned, and which to compute so far."""
-
-    planned: Annotated[int, Field(ge=2)]
-    seeds: list[Seed]
 
 
 class Tuning(Section):
@@ -125,8 +122,7 @@ def _mistakes_in_lists(plan: Tuning) -> list[str]:
         if common := used & set(values):
             mistakes.append(f"{key} has {min(common)}, which an earlier part uses; choose another one.")
         used |= set(values)
-    if (count := len(plan.final.seeds)) > plan.final.planned:
-        mistakes.append(f"final.seeds has {count} seeds, more than final.planned; remove some.")
+    mistakes += plan.final.mistakes("final")
     if plan.final.seeds and not plan.refine.seeds:
         mistakes.append("final.seeds has seeds, but refine.seeds has none, without which nothing is chosen; add some.")
     return mistakes

@@ -1,6 +1,5 @@
 """The analysis of the test images, on small examples and on the study's own replicates."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from lenet5.data.dataset import Data, Split
 from lenet5.support.params import CLASS_NAMES
 from replication.analysis.plan import load_plan
 from replication.analysis.results import read_replicates
-from replication.confirmation.analysis import read_confirmation
+from replication.confirmation.files import read_confirmation
 from replication.images.analysis import (
     about_duplicates,
     about_missed,
@@ -24,10 +23,10 @@ from replication.images.analysis import (
     tenths,
 )
 from tests.conftest import ROOT
-from tests.documents import estimate, words
+from tests.documents import estimate, metrics, words
 from tests.replication.test_analyse import replicates
 
-COMMITTED: dict[str, Any] = json.loads((ROOT / "metrics/replication/images.json").read_text())
+COMMITTED: dict[str, Any] = metrics("replication/images")
 
 
 def split(*values: int) -> Split:

@@ -6,7 +6,6 @@ compiler named in the environment variable CC gets a library of its own.
 Run `python -m lenet5.network.native.build` at set-up, so that a missing compiler is reported before any training.
 """
 
-import argparse
 import hashlib
 import importlib.util
 import os
@@ -23,6 +22,7 @@ import torch
 
 from lenet5.network.model import CLASSES
 from lenet5.support.errors import UserError
+from lenet5.support.process import take_no_arguments
 
 SOURCES = sorted(Path(__file__).parent.glob("*.[ch]"))
 MAIN = Path(__file__).with_name("lenet5.c")  # includes the others
@@ -165,9 +165,7 @@ def build() -> Path:
 
 
 if __name__ == "__main__":
-    argparse.ArgumentParser(
-        prog="python -m lenet5.network.native.build", description="Compile the C files."
-    ).parse_args()
+    take_no_arguments()
     try:
         print(build())
     except UserError as error:

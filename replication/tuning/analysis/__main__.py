@@ -39,13 +39,12 @@ def main() -> None:
     }
     cells = searched(plan, [run for run in runs if run["seed"] not in plan.final.seeds], candidates, chosen)
     content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates, chosen), "final": []}
-    seeds, planned = plan.final.seeds, plan.final.planned
-    text = f"{len(seeds)} of {planned} seeds are computed. Nothing is compared before all of them are.\n"
+    text = plan.final.progress("seeds")
     images = {"search": notice("No run of the search is computed."), "accuracy": notice(text)}
     with mpl.rc_context(STYLE):
         if cells:
             images["search"] = png(figures.search(cells, plan))
-        if len(seeds) == planned:
+        if plan.final.complete:
             content["final"] = rows = compared(tested, chosen, margin)
             images["accuracy"], text = png(figures.accuracy(tested, rows, margin)), tables.full(rows)
     inputs.require_unchanged()

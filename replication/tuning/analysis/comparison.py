@@ -40,12 +40,13 @@ def at_edge(plan: Tuning, candidates: Cells, chosen: Cells) -> dict[str, list[st
     edges: dict[str, list[str]] = {}
     for technique in plan.choices:
         strengths = {name: _strength(plan.settings[name]) for name in plan.choices[technique]}
+        strongest = max(strengths.values())
         best = candidates.get(technique, [])[:1] + chosen.get(technique, [])
+        rates, reached_strengths = {cell.learning_rate for cell in best}, {strengths[cell.setting] for cell in best}
         ends = {
-            "lowest learning_rate": any(cell.learning_rate == min(plan.learning_rates) for cell in best),
-            "highest learning_rate": any(cell.learning_rate == max(plan.learning_rates) for cell in best),
-            "strongest setting": len(strengths) > 1
-            and any(strengths[cell.setting] == max(strengths.values()) > 0 for cell in best),
+            "lowest learning_rate": min(plan.learning_rates) in rates,
+            "highest learning_rate": max(plan.learning_rates) in rates,
+            "strongest setting": len(strengths) > 1 and strongest > 0 and strongest in reached_strengths,
         }
         edges[technique] = [end for end, reached in ends.items() if reached]
     return edges
