@@ -75,13 +75,13 @@ def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[st
 def differences(replicates: Techniques, margin: float) -> dict[str, dict[str, Any]]:
     """Return the difference of each technique from the baseline, paired by seed, where neither run diverged."""
     baseline = replicates[BASELINE]
-    ratio = images_ratio(replicates)
     results: dict[str, dict[str, Any]] = {}
     for technique, seeds in common_seeds(replicates).items():
         ours = replicates[technique]
         pairs = {name: (ours.values(of, seeds), baseline.values(of, seeds)) for name, of in OUTCOMES.items()}
         results[technique] = compare(*pairs[PRIMARY], margin)
-        results[technique]["interval_new_training"] = new_training_interval(np.subtract(*pairs[PRIMARY]), ratio)
+        of_seeds = np.subtract(*pairs[PRIMARY])
+        results[technique]["interval_new_training"] = new_training_interval(of_seeds, images_ratio(replicates))
         for name in SECONDARY:
             of_seeds = np.subtract(*pairs[name])
             results[technique][name] = {**mean_with_interval(of_seeds), "seeds_lower": int((of_seeds < 0).sum())}
@@ -134,10 +134,10 @@ def across_rates(replicates: dict[float, Techniques]) -> dict[str, dict[str, Any
     - gain_minus_difference: that, minus the difference of the technique from the baseline at the lower rate
     """
     low, high = sorted(replicates)
-    ratio = images_ratio(replicates[low])
 
     def mean(of_seeds: Values) -> dict[str, Any]:
-        return {**mean_with_interval(of_seeds), "interval_new_training": new_training_interval(of_seeds, ratio)}
+        interval = new_training_interval(of_seeds, images_ratio(replicates[low]))
+        return {**mean_with_interval(of_seeds), "interval_new_training": interval}
 
     results: dict[str, dict[str, Any]] = {}
     for technique in replicates[low]:
