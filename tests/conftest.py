@@ -1,8 +1,10 @@
 """Fixtures: small projects that really run this project's code and pipeline, on a few hundred generated images."""
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,16 @@ PROJECT_FIXTURES = {"computed_project", "new_project", "replicated_project", "fi
 # imported; and one thread, since tests run in parallel on all cores.
 set_up()
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Projects are in memory where it can have them: a disk takes a second to delete a copy of one, and there are hundreds.
+MEMORY = Path("/dev/shm")
+if (
+    "TMPDIR" not in os.environ
+    and os.access(MEMORY, os.W_OK)
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    and shutil.disk_usage(MEMORY).free > 4 << 30
+):
+    tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
 # A user or a container may forbid it: then every program would compile all that it imports, which takes seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
