@@ -1,5 +1,6 @@
 """Fixtures: small projects that really run this project's code and pipeline, on a few hundred generated images."""
 
+import gc
 import os
 import shutil
 import signal
@@ -61,6 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if PROJECT_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("pipeline")
+
+
+def pytest_collection_finish() -> None:
+    """Let no test look through the libraries' objects for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -136,6 +136,7 @@ def answer(connection: socket.socket) -> None:
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, signal.SIG_IGN if number in ignored else default)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        gc.disable()  # the process ends before its garbage matters
         threading.Thread(target=listen, args=(connection,), daemon=True).start()
         os.chdir(folder)
         os.environ.clear()
