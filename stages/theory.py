@@ -2,7 +2,7 @@
 
 Each check compares two values, one of them computed by PyTorch, and expects them to be equal, or different where the
 exercise is wrong; the stage fails if one does not hold. Differences are rounded in the file, and those within the
-tolerance are only called so, so that it contains no rounding errors of one machine.
+tolerance are recorded as `at most 1e-10`, so that it contains no rounding errors of one machine.
 """
 
 from lenet5.support.process import Inputs, set_up, take_no_arguments

@@ -38,6 +38,7 @@ def data_card(data: Data, settings: DataSettings) -> str:
     classes = [[name, *(f"{count:,}" for count in row)] for name, *row in zip(names, *counts, strict=True)]
     classes.append(["all", *(f"{sum(row):,}" for row in counts)])
     equal = identical_images(data)
+    identical = f"{equal} images equal an earlier one" if equal else "No two images are equal"
     part = "" if settings.subset == 1 else f" Only the first {100 * settings.subset:g} % of the images are used."
     return "\n".join(
         [
@@ -50,10 +51,11 @@ def data_card(data: Data, settings: DataSettings) -> str:
             "## Splits and classes\n",
             f"{100 * settings.validation_fraction:g} % of the training images, drawn with seed {settings.split_seed}, "
             f"are held out for validation.{part}",
-            "The files hold uint8 images, padded with zeros from 28x28 to 32x32, and int64 labels from 0.\n",
+            "The files in `data/prepared` hold uint8 images, padded with zeros from 28x28 to 32x32, and int64 labels "
+            "from 0.\n",
             _table(["class", *data._fields], classes),
             "## Known problems\n",
-            f"- **Identical images.** {equal if equal else 'No'} images equal an earlier one, pixel by pixel.",
+            f"- **Identical images.** {identical}, pixel by pixel.",
             PROBLEMS if known else "",
         ]
     )

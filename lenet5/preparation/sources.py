@@ -180,7 +180,7 @@ def _checked(content: bytes, digest: str, name: str, limit: int = MAX_BYTES) -> 
 
 def gunzip(content: bytes, limit: int) -> bytes:
     """Return the unpacked content. Raises OSError, EOFError or zlib.error if it is damaged, or longer than `limit` or
-    than its IDX header says: a small file can unpack to any size."""
+    than the size in its IDX header: a small file can unpack to any size."""
     unpacked = bytearray()
     with gzip.GzipFile(fileobj=io.BytesIO(content), mode="rb") as file:
         while chunk := file.read(2**20):
