@@ -10,7 +10,6 @@ from lenet5.support.process import set_up, take_no_arguments
 set_up()
 
 import io
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from commands.interruption import Pool, end_together
+from commands.pipeline import usable_cores
 from commands.scratch import copies, run
 from lenet5.support.errors import UserError
 from lenet5.support.params import load_params
@@ -126,7 +126,7 @@ def main() -> None:
     check_names(techniques)
     with copies(len(techniques)) as folders:
         check_results(folders[0])
-        with Pool(os.cpu_count()) as pool:
+        with Pool(usable_cores()) as pool:
             list(pool.map(make_experiment, techniques, folders))
         replace_experiments(folders)
     print(table(shown(), techniques))

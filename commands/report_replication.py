@@ -61,12 +61,12 @@ def replicates() -> str:
 
 def confirmation() -> str:
     text = (
-        "<p>Fresh seeds repeat the comparison by a plan that was fixed before they were computed; a verdict of the ten "
+        "<p>Fresh seeds repeat the comparison by a plan that was fixed before they were computed; a verdict of the "
         "earlier seeds is confirmed if the fresh ones give the same. p is corrected over all differences. Intervals "
         "cover other runs from the same training images; “new training set” also covers other training images. What "
         "follows this table is exploratory: what if another epoch were kept, and what if training were longer?</p>"
     )
-    return f"{text}\n{markdown(CONFIRMATION, REPLICATE)}"
+    return f"{text if is_computed(CONFIRMATION) else ''}\n{markdown(CONFIRMATION, REPLICATE)}"
 
 
 def recipes() -> str:
@@ -92,7 +92,7 @@ def tuning() -> str:
             "<p>Each technique with the setting, learning rate and schedule that validation loss prefers, computed "
             "with other seeds, on the test images.</p>",
             markdown(TUNING_TESTED, TUNE),
-            image(TUNING / "accuracy.png", accuracy, TUNE),
+            *([image(TUNING / "accuracy.png", accuracy, TUNE)] if is_computed(TUNING_TESTED) else []),
             markdown(TUNING / "search.md", TUNE),
             image(TUNING / "search.png", loss, TUNE),
         ]
@@ -109,6 +109,6 @@ def replication_sections() -> dict[str, str]:
         found["Confirmation"] = confirmation()
     if RECIPES_TESTED.exists():
         found["Recipes"] = recipes()
-    if is_computed(TUNING_TESTED):
+    if TUNING_TESTED.exists():
         found["Tuned techniques"] = tuning()
     return found

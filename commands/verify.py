@@ -97,7 +97,7 @@ def deviations(expected: Stages, stage: Stages, aside: Path, folder: Path) -> li
         if (aside / path).exists() and (aside / path).read_bytes() != new.read_bytes():
             lines.append(f"{path}: {first_difference(aside / path, new)}")
         elif old != md5:
-            lines.append(f"{path}: {LOCK} has {f'the md5 {old}' if old else 'nothing of it'}, but here it is {md5}")
+            lines.append(f"{path}: {LOCK} {f'has the md5 {old}' if old else 'does not list it'}; here its md5 is {md5}")
     return lines
 
 

@@ -17,10 +17,12 @@ from lenet5.support.paths import METRICS
 from replication.analysis import figures, tables
 from replication.analysis.comparison import (
     OUTCOMES,
+    PRIMARY,
     Techniques,
     across_rates,
     against_baseline,
     baseline_first,
+    described,
     new_images_intervals,
     preferred_rates,
     training_images,
@@ -29,7 +31,7 @@ from replication.analysis.comparison import (
 from replication.analysis.exercise import compare_with_exercise, what_is_counted
 from replication.analysis.plan import Plan, load_plan
 from replication.analysis.results import REPLICATES, read_replicates
-from replication.analysis.statistics import describe, power
+from replication.analysis.statistics import power
 
 FOLDER = METRICS / "replication"
 # Its four results at the exercise's learning rate were in git before the plan.
@@ -48,11 +50,9 @@ def analyse(
             compared[technique]["interval_new_images"] = interval
         images = training_images(techniques)
         for technique, ours in techniques.items():
-            row: dict[str, Any] = {"learning_rate": rate, "technique": technique, "failures": ours.failures}
-            if len(ours.by_seed) > 1:
-                row |= {name: describe(ours.values(of)) for name, of in OUTCOMES.items()}
-                if technique in exercise:
-                    row["exercise"] = compare_with_exercise(ours, exercise[technique], counted, images)
+            row: dict[str, Any] = {"learning_rate": rate, "technique": technique} | described(ours, OUTCOMES)
+            if PRIMARY in row and technique in exercise:
+                row["exercise"] = compare_with_exercise(ours, exercise[technique], counted, images)
             rows.append(row | {"against_baseline": compared.get(technique)})
     return rows
 
@@ -76,7 +76,7 @@ def beyond_rows(
     exercise: dict[str, ReportedAccuracies],
     rows: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return what concerns several rows, or was asked after the results."""
+    """Return the results that concern several rows, and the exploratory ones."""
     hurt: dict[float, list[str]] = {rate: [] for rate in replicates}
     for row in rows:
         if row["against_baseline"] and row["against_baseline"]["verdict"] == "hurts":

@@ -178,6 +178,6 @@ if __name__ == "__main__":
     parser.add_argument("learning_rate", type=float)
     parser.add_argument("--confirm", action="store_true", help="keep the curves, in metrics/confirmation")
     parser.add_argument(
-        "--epochs", type=int, help="train for so many epochs, and keep the curves, in metrics/confirmation/longer"
+        "--epochs", type=int, help="train for this many epochs, and keep the curves, in metrics/confirmation/longer"
     )
     main(**vars(parser.parse_args()))

@@ -20,6 +20,7 @@ from commands.pipeline import alone, dvc, jobs
 from lenet5.support.errors import UserError
 from lenet5.support.paths import METRICS
 from replication.analysis.plan import load_plan
+from replication.analysis.results import CONFIRMATION
 from replication.recipes.plan import load_recipes
 
 PIPELINE = Path("replication")
@@ -111,6 +112,7 @@ def main() -> None:
     count = jobs()
     load_plan()  # reports mistakes before anything is computed
     load_recipes()
+    CONFIRMATION.mkdir(parents=True, exist_ok=True)  # a dependency, even if no fresh seed is planned
     with alone("replicate"):
         run(PIPELINE, "fingerprint", STAGES, count)
         dvc("repro", folder=PIPELINE)

@@ -12,6 +12,11 @@
 #SBATCH --output=logs/%x-%a.out
 set -eu
 
+if [ "$SLURM_ARRAY_TASK_COUNT" != "$SLURM_ARRAY_TASK_MAX" ]; then
+  echo "--array must be 1-N. Submit the whole array again: what is complete takes seconds." >&2
+  exit 1
+fi
+
 # The clones hold the checkpoints from which a killed task resumes, on any node.
 project=$SLURM_SUBMIT_DIR
 clone=${WORKERS:-$project.workers}/$SLURM_ARRAY_TASK_ID

@@ -59,7 +59,7 @@ def check(repo: Repo, names: list[str]) -> None:
     if unknown := [name for name in names if name not in known]:
         raise UserError(
             f"{', '.join(unknown)}: not a replicate in {FILE}; nothing was computed. "
-            f"`dvc stage list --name-only {FILE}` lists the names; those with an {JOIN} are replicates."
+            f"`(cd replication && dvc stage list --name-only)` lists the names; those with an {JOIN} are replicates."
         )
     if json.loads(output("status", "--json", "fingerprint")):
         raise UserError(

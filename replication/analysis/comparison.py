@@ -12,6 +12,7 @@ from replication.analysis.statistics import (
     Values,
     compare,
     crossed_intervals,
+    describe,
     interval,
     new_training_interval,
     share_first,
@@ -41,7 +42,8 @@ def verdict(p_value: float, difference: float, equivalence_p: float | None) -> s
 
 
 def training_images(techniques: Techniques) -> int:
-    """Return how many images the training accuracies count."""
+    """Return how many images the training accuracies count: the smallest number that they can be shares of. Of few runs
+    with few digits, that can be a divisor of it."""
     return counted_images(run["train_accuracy"] for ours in techniques.values() for run in ours.by_seed.values())
 
 
@@ -50,7 +52,7 @@ def images_ratio(techniques: Techniques) -> float:
     return techniques[BASELINE].images / training_images(techniques)
 
 
-def correct_p_values(results: list[dict[str, Any]], size: int = 0) -> None:
+def correct_p_values(results: list[dict[str, Any]], size: int) -> None:
     """Add `sign_flip_p_holm`, the p-values with Holm's correction (Scand. J. Stat. 6, 1979) over at least `size`."""
     p_values = [result["sign_flip_p"] for result in results]
     corrected = multipletests([*p_values, *[1.0] * (size - len(results))], method="holm")[1]
@@ -68,7 +70,7 @@ def common_seeds(replicates: Techniques) -> dict[str, list[int]]:
 def against_baseline(replicates: Techniques, margin: float) -> dict[str, dict[str, Any]]:
     """Return the comparison of each technique with the baseline, with p-values corrected over these, and verdicts."""
     results = differences(replicates, margin)
-    judge(list(results.values()))
+    judge(list(results.values()), len(replicates) - 1)
     return results
 
 
@@ -88,7 +90,7 @@ def differences(replicates: Techniques, margin: float) -> dict[str, dict[str, An
     return results
 
 
-def judge(family: list[dict[str, Any]], size: int = 0) -> None:
+def judge(family: list[dict[str, Any]], size: int) -> None:
     """Add to each result of a family its corrected p-value and its verdict. The family has at least `size` members: one
     that could not be compared counts with p = 1."""
     correct_p_values(family, size)
@@ -136,8 +138,8 @@ def across_rates(replicates: dict[float, Techniques]) -> dict[str, dict[str, Any
     low, high = sorted(replicates)
 
     def mean(of_seeds: Values) -> dict[str, Any]:
-        interval = new_training_interval(of_seeds, images_ratio(replicates[low]))
-        return {**mean_with_interval(of_seeds), "interval_new_training": interval}
+        new_training = new_training_interval(of_seeds, images_ratio(replicates[low]))
+        return {**mean_with_interval(of_seeds), "interval_new_training": new_training}
 
     results: dict[str, dict[str, Any]] = {}
     for technique in replicates[low]:
@@ -153,8 +155,14 @@ def across_rates(replicates: dict[float, Techniques]) -> dict[str, dict[str, Any
             "baseline_gain": mean(gain),
             "gain_minus_difference": mean(gain - (ours_low - baseline_low)),
         }
-    correct_p_values([result["interaction"] for result in results.values()])
+    correct_p_values([result["interaction"] for result in results.values()], len(replicates[low]) - 1)
     return results
+
+
+def described(ours: Replicates, outcomes: dict[str, Outcome]) -> dict[str, Any]:
+    """Return how many runs diverged and, if at least two did not, the statistics of each outcome."""
+    enough = len(ours.by_seed) > 1
+    return {"failures": ours.failures} | {name: describe(ours.values(of)) for name, of in outcomes.items() if enough}
 
 
 def baseline_first(techniques: Techniques, others: list[str]) -> float | None:

@@ -46,8 +46,9 @@ def accuracy(replicates: dict[float, dict[str, Replicates]], rows: Rows) -> Figu
     panels[0].set_ylim(len(techniques) - 0.4, -0.5)
     panels[0].plot([], [], "o", color="0.4", alpha=0.7, label="replicate")
     panels[0].plot([], [], "o-", color="0.1", linewidth=4, markeredgecolor="white", label="mean, 95 % interval")
-    panels[0].plot([], [], color="0.4", linewidth=1, label="95 % of ours, counted as in the exercise")
-    panels[0].plot([], [], "x", color="0.2", markersize=8, markeredgewidth=2, label="exercise")
+    if any("exercise" in row for row in rows):
+        panels[0].plot([], [], color="0.4", linewidth=1, label="95 % of ours, counted as in the exercise")
+        panels[0].plot([], [], "x", color="0.2", markersize=8, markeredgewidth=2, label="exercise")
     figure.legend(loc="outside upper center", ncols=4)
     return figure
 

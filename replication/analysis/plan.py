@@ -49,7 +49,8 @@ class PlannedSeeds(Section):
         return len(self.seeds) == self.planned
 
     def progress(self, name: str) -> str:
-        """Return how many are computed, in the place of a comparison. name: what they are called."""
+        """Return a sentence with the number of computed seeds, to be shown instead of a comparison. name: what they are
+        called."""
         return f"{len(self.seeds)} of {self.planned} {name} are computed. Nothing is compared before all of them are.\n"
 
     def mistakes(self, key: str) -> list[str]:
@@ -97,11 +98,14 @@ def load_plan(path: Path = PLAN) -> Plan:
     if longer.seeds and longer.technique not in plan.techniques:
         mistakes.append(f"confirmation.longer.technique is {shown(longer.technique)}, not in techniques; change it.")
     if longer.seeds and longer.learning_rate not in (plan.learning_rate, plan.control.learning_rate):
-        mistakes.append(f"confirmation.longer.learning_rate is {longer.learning_rate}, neither of the two; change it.")
+        rates = f"{plan.learning_rate} or {plan.control.learning_rate}"
+        mistakes.append(f"confirmation.longer.learning_rate is {longer.learning_rate}, but must be {rates}.")
     if unknown := set(longer.seeds) - set(fresh.seeds):
         mistakes.append(f"confirmation.longer.seeds has {min(unknown)}, not one of confirmation.seeds; remove it.")
     if plan.learning_rate == plan.control.learning_rate:
-        mistakes.append(f"control.learning_rate is {plan.learning_rate}, as learning_rate; change one of them.")
+        mistakes.append(
+            f"control.learning_rate is {plan.learning_rate}, the same as learning_rate; change one of them."
+        )
     if mistakes:
         raise UserError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return plan

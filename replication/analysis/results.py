@@ -21,8 +21,8 @@ REPLICATES = METRICS / "replicates"
 CONFIRMATION = METRICS / "confirmation"
 LONGER = CONFIRMATION / "longer"
 REMEDY = (
-    "Run `make replicate` to compute it again or, if it came from a remote, `python -m replication.worker NAME` with "
-    "the name in brackets."
+    "Run `make replicate` to compute them again. If they came from a remote, run `python -m replication.worker` with "
+    "the names in brackets instead."
 )
 
 

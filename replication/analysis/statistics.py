@@ -62,9 +62,14 @@ def new_training_interval(differences: Values, ratio: float) -> Interval:
     return [float(differences.mean() - reach), float(differences.mean() + reach)]
 
 
+def constant(values: Values) -> bool:
+    """Return whether values are equal, however their sums were rounded."""
+    return bool(np.ptp(values) < 1e-9)
+
+
 def bca_interval(differences: Values) -> Interval:
     """Return the bias-corrected, accelerated bootstrap interval of the mean (Efron, J. Am. Stat. Assoc. 82, 1987)."""
-    if np.ptp(differences) == 0:
+    if constant(differences):
         return [float(differences[0])] * 2
     found = stats.bootstrap(
         (differences,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="BCa", rng=_random()
@@ -91,7 +96,7 @@ def sign_flip_p(differences: Values) -> float:
 
 def effect_size(differences: Values) -> float | None:
     """Return Cohen's d of paired differences: their mean divided by their standard deviation. None if that is zero."""
-    return float(differences.mean() / differences.std(ddof=1)) if np.ptp(differences) > 0 else None
+    return float(differences.mean() / differences.std(ddof=1)) if not constant(differences) else None
 
 
 def probability_of_improvement(ours: Values, theirs: Values) -> dict[str, Any]:
@@ -186,5 +191,5 @@ def compare(ours: Values, theirs: Values, margin: float) -> dict[str, Any]:
         "sign_flip_p": sign_flip_p(differences),
         "effect_size": effect_size(differences),
         "improvement": probability_of_improvement(ours, theirs),
-        "equivalence_p": equivalence_p(differences, margin) if np.ptp(differences) > 0 else None,
+        "equivalence_p": equivalence_p(differences, margin) if not constant(differences) else None,
     }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lenet5.support.params import BASELINE
-from replication.analysis.comparison import OUTCOMES, common_seeds, differences, judge, mean_with_interval
+from replication.analysis.comparison import OUTCOMES, common_seeds, described, differences, judge, mean_with_interval
 from replication.analysis.results import Replicates
 from replication.analysis.statistics import describe
 from replication.confirmation.files import ByRate
@@ -44,9 +44,7 @@ def confirm(fresh: ByRate, ten_seeds: dict[float, dict[str, Row]], margin: float
     judge([result for of_rate in compared.values() for result in of_rate.values()], family_size)
     rows = []
     for rate, technique, ours in cells(fresh):
-        row: Row = {"learning_rate": rate, "technique": technique, "failures": ours.failures}
-        if len(ours.by_seed) > 1:
-            row |= {name: describe(ours.values(of)) for name, of in OUTCOMES.items()}
+        row: Row = {"learning_rate": rate, "technique": technique} | described(ours, OUTCOMES)
         result = compared[rate].get(technique)
         row["against_baseline"] = result
         if technique != BASELINE:

@@ -71,7 +71,7 @@ def differences(rows: list[Row], ten_seeds: dict[float, ByTechnique], plan: Plan
     panels[0].set_yticks(range(len(compared)), [label(name) for name in compared])
     panels[0].set_ylim(len(compared) - 0.45, -0.6)
     black = to_rgb("black")
-    for colour, name in ((black, f"{plan.confirmation.planned} fresh seeds"), (_paler(black), "ten earlier seeds")):
+    for colour, name in ((black, f"{plan.confirmation.planned} fresh seeds"), (_paler(black), "earlier seeds")):
         panels[0].plot([], [], "o-", color=colour, linewidth=4, markersize=8, markeredgecolor="white", label=name)
     panels[0].plot([], [], ":", color=black, linewidth=1.5, label="fresh seeds, another training set (approximate)")
     panels[0].fill_between([], [], color="0.9", label=f"margin of equivalence, ±{margin:g} points")

@@ -7,7 +7,7 @@ from replication.confirmation.analysis import OF_STUDY, RULES
 
 Row = dict[str, Any]
 HEADER = ["technique", "rate", "seeds", "test accuracy % (95 %)", "pairs", "vs. baseline (95 %)"]
-HEADER += ["new training set", "p (Holm)", "verdict", "of ten seeds", "confirmed"]
+HEADER += ["new training set", "p (Holm)", "verdict", "earlier seeds", "confirmed"]
 RULES_HEADER = ["technique", "rate", "at lowest validation loss %", "vs. baseline (95 %)"]
 RULES_HEADER += ["at highest validation accuracy %", "change (95 %)", "vs. baseline (95 %)"]
 RULES_HEADER += ["at last epoch %", "change (95 %)", "vs. baseline (95 %)"]
@@ -17,7 +17,7 @@ LONGER_HEADER += ["of the longer runs", "test accuracy, difference in points (95
 
 
 def full(rows: list[Row]) -> str:
-    """Return the Markdown table of every technique at every learning rate, with the verdict of the ten seeds."""
+    """Return the Markdown table of every technique at every learning rate, with the verdict of the earlier seeds."""
     return markdown(HEADER, [_cells(row) for row in rows])
 
 
@@ -41,7 +41,7 @@ def longer(part: Row) -> str:
     """Return the Markdown table of the runs with another number of epochs, or a sentence if there are none."""
     result = part.get("result")
     if not result:
-        return "Fewer than two of these runs are computed.\n"
+        return "Fewer than two of these runs can be compared.\n"
     usual, longest = result["chosen_epoch_of_usual"], result["chosen_epoch"]
     line = [part["technique"], str(part["learning_rate"]), str(part["epochs"])]
     line += [seeds_text(usual["n"], result["failures"])]

@@ -2,7 +2,7 @@
 
 metrics/replicates, metrics/confirmation and the data set -> metrics/replication/images.{json,png}
 
-The fresh seeds are used once all that are planned are computed; then the earlier seeds are analysed beside them.
+The earlier seeds are always analysed, the fresh seeds once all that are planned are computed.
 """
 
 from lenet5.support.process import Inputs, set_up, set_up_torch, take_no_arguments

@@ -3,9 +3,8 @@
 from typing import Any
 
 from lenet5.support.params import TrainSettings
-from replication.analysis.comparison import Techniques, mean_with_interval
+from replication.analysis.comparison import Techniques, described, mean_with_interval
 from replication.analysis.results import Outcome
-from replication.analysis.statistics import describe
 
 ON_VALIDATION: dict[str, Outcome] = {
     "validation_accuracy": lambda run: 100 * run["validation_accuracy"],
@@ -18,13 +17,9 @@ Settings = dict[str, TrainSettings]
 
 def outcomes(runs: Techniques, of: dict[str, Outcome], settings: Settings) -> list[dict[str, Any]]:
     """Return one row for each recipe, with the statistics of its outcomes over the seeds."""
-    rows = []
-    for name, ours in runs.items():
-        row: dict[str, Any] = {"recipe": name, "augmented": augmented(settings[name]), "failures": ours.failures}
-        if len(ours.by_seed) > 1:
-            row |= {outcome: describe(ours.values(value)) for outcome, value in of.items()}
-        rows.append(row)
-    return rows
+    return [
+        {"recipe": name, "augmented": augmented(settings[name])} | described(ours, of) for name, ours in runs.items()
+    ]
 
 
 def augmented(settings: TrainSettings) -> bool:

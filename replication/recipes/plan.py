@@ -48,7 +48,7 @@ def load_recipes(path: Path = PLAN) -> Recipes:
     plan = validated(Recipes, read_yaml(path), str(path))
     mistakes = technique_mistakes(load_params().train, plan.recipes, str(path), "recipes")
     mistakes += [
-        f"{path}: recipes.{name} has seed, which each of its runs has from search or final; remove it."
+        f"{path}: recipes.{name} sets seed, which search and final set for each run; remove it."
         for name, overrides in plan.recipes.items()
         if "seed" in overrides
     ]

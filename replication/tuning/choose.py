@@ -42,7 +42,7 @@ def choice(plan: Tuning) -> dict[str, list[Cell]]:
     if not plan.refine.seeds:
         return {technique: [] for technique in plan.choices}
     runs = read_all(files_of_search(plan) + files_of_refine(plan))
-    return {technique: ranked(cells, runs)[:1] for technique, cells in read_cells(CANDIDATES).items()}
+    return {technique: ranked(cells, runs)[:1] for technique, cells in read_cells(plan, CANDIDATES).items()}
 
 
 # Of each part: what chooses, the file that it writes, and files that it reads besides those of the search

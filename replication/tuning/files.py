@@ -53,7 +53,7 @@ def read_all(files: list[Planned]) -> Runs:
         except UserError as error:
             mistakes.append(f"{error} ({file.stage}@{'-'.join(file.arguments)}).")
     if mistakes:
-        raise UserError("\n".join([*mistakes, "Run `make tune` to compute it again."]))
+        raise UserError("\n".join([*mistakes, "Run `make tune` to compute them again."]))
     return runs
 
 

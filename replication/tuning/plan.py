@@ -51,7 +51,7 @@ class Final(PlannedSeeds):
 class Tuning(Section):
     settings: dict[str, dict[str, Any]]
     choices: dict[str, Annotated[list[str], Field(min_length=1)]]
-    learning_rates: list[LearningRate]
+    learning_rates: Annotated[list[LearningRate], Field(min_length=1)]
     schedules: Annotated[list[Schedule], Field(min_length=1)]
     search: Search
     refine: Refine
@@ -87,7 +87,7 @@ def load_tuning(path: Path = PLAN) -> Tuning:
 
 def _mistakes_in_choices(plan: Tuning) -> list[str]:
     mistakes = [
-        f"settings.{name} has {key}, which each of its runs has from the grid; remove it."
+        f"settings.{name} sets {key}, which the grid sets for each run; remove it."
         for name, overrides in plan.settings.items()
         for key in ("learning_rate", "schedule", "seed")
         if key in overrides
@@ -159,7 +159,7 @@ def refine(plan: Tuning, technique: str) -> Planned:
     """Return the file of the stage `refine` for a technique. Raises UserError if the plan lacks it, or if
     metrics/tuning/candidates.json is missing or invalid, or lacks it."""
     require_known(technique, plan.choices, "choices")
-    cells = _cells_of(technique, CANDIDATES)
+    cells = _cells_of(plan, technique, CANDIDATES)
     return Planned("refine", (technique,), [(cell, seed) for cell in cells for seed in plan.refine.seeds])
 
 
@@ -168,24 +168,32 @@ def final(plan: Tuning, technique: str, seed: int) -> Planned:
     or if metrics/tuning/choice.json is missing or invalid, or lacks the technique."""
     require_known(technique, plan.choices, "choices")
     require_known(seed, plan.final.seeds, "final.seeds")
-    return Planned("final", (technique, str(seed)), [(cell, seed) for cell in _cells_of(technique, CHOICE)])
+    return Planned("final", (technique, str(seed)), [(cell, seed) for cell in _cells_of(plan, technique, CHOICE)])
 
 
-def _cells_of(technique: str, path: Path) -> list[Cell]:
-    cells = read_cells(path)
+def _cells_of(plan: Tuning, technique: str, path: Path) -> list[Cell]:
+    cells = read_cells(plan, path)
     if technique not in cells:
         raise UserError(f"{path} has no cells of {technique}. Run `make tune`, which chooses them.")
     return cells[technique]
 
 
-def read_cells(path: Path) -> dict[str, list[Cell]]:
+def read_cells(plan: Tuning, path: Path) -> dict[str, list[Cell]]:
     """Return the cells of each technique in a file of replication/tuning/choose.py. Raises UserError if it is missing
-    or invalid."""
+    or invalid, or has a cell of a setting that the plan does not have for its technique."""
+    if not path.exists():
+        raise UserError(f"{path} is missing. Run `make tune`, which writes it.")
     content = read_json(path)
     try:
-        return {
+        cells_of = {
             technique: [Cell(*(cell[field] for field in Cell._fields)) for cell in cells]
             for technique, cells in content.items()
         }
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"{path} is invalid: {error!r}. Run `make tune` to write it again.") from None
+    for technique, cells in cells_of.items():
+        for cell in cells:
+            if cell.setting not in plan.choices.get(technique, []):
+                other = f"{path} has {cell.setting} for {technique}, which the plan lacks."
+                raise UserError(f"{other} Run `make tune` to write it again.")
+    return cells_of

@@ -113,17 +113,18 @@ def test_fresh_seeds_come_first_once_they_are_complete(tmp_path: Path, monkeypat
         overview()
 
 
-def test_tuned_techniques_are_shown_once_they_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_is_shown_before_the_tuned_techniques(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("metrics/tuning").mkdir(parents=True)
     tested = Path("metrics/tuning.md")
-    tested.write_text("Nothing is chosen yet.\n")
-    assert replication_sections() == {}
-
-    tested.write_text("| technique | setting |\n|:--|:--|\n| dropout | dropout_10 |\n")
+    tested.write_text("0 of 20 seeds are computed.\n")
     Path("metrics/tuning/search.md").write_text("| technique | loss |\n|:--|--:|\n| dropout | 0.2 |\n")
     for name in ("accuracy", "search"):
         Path(f"metrics/tuning/{name}.png").write_bytes(name.encode())
+    html = replication_sections()["Tuned techniques"]
+    assert "<p>0 of 20 seeds are computed.</p>" in html and html.count("<img") == html.count("<table") == 1
+
+    tested.write_text("| technique | setting |\n|:--|:--|\n| dropout | dropout_10 |\n")
     html = replication_sections()["Tuned techniques"]
     rows = re.findall('<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', html)
     assert rows == [("dropout", "dropout_10"), ("dropout", "0.2")]

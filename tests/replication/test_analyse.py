@@ -117,7 +117,8 @@ def test_the_lower_rate_is_compared_with_each_technique() -> None:
     assert other["n"] == 2
     # Seed 0: 8 - 5 at the lower rate, 1 - 0 at the higher one. Seed 1: 12 - 7 and 3 - 0.
     assert other["interaction"]["difference"] == pytest.approx(2)
-    assert other["interaction"]["sign_flip_p"] == other["interaction"]["sign_flip_p_holm"] == 0.5
+    assert other["interaction"]["sign_flip_p"] == 0.5
+    assert other["interaction"]["sign_flip_p_holm"] == 1  # of two techniques
     assert other["baseline_gain"]["difference"] == pytest.approx(6)  # 5 and 7
     assert other["gain_minus_difference"]["difference"] == pytest.approx(2)  # 5 - 3 and 7 - 5
     assert other["gain_minus_difference"]["interval"] == pytest.approx([2, 2])
@@ -175,6 +176,13 @@ def test_each_technique_gets_its_own_corrected_p_value() -> None:
     corrected = {name: result["sign_flip_p_holm"] for name, result in results.items()}
     assert corrected == pytest.approx({"certain": 3 * 2 / 512, "d": 20 / 512, "c": 2 * 10 / 512})
     assert [result["verdict"] for result in results.values()] == ["hurts", "helps", "helps"]
+
+
+def test_a_technique_that_cannot_be_compared_stays_in_the_family() -> None:
+    found = {"baseline": BASELINE, "c": P_02, "diverged": replicates([[True] * 100])}
+    assert against_baseline(found, margin=0.2)["c"]["sign_flip_p_holm"] == pytest.approx(2 * 10 / 512)
+    (across,) = across_rates({0.001: found, 0.01: {**found, "c": P_04}}).values()
+    assert across["interaction"]["sign_flip_p_holm"] == pytest.approx(min(1, 2 * across["interaction"]["sign_flip_p"]))
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_an_added_recipe_computes_only_its_runs(replicated: Project) -> None:
     ("old", "new", "message"),
     [
         ("dropout: 0.3", "dropuot: 0.3", "recipes.plain.dropuot is an unknown key"),
-        ("dropout: 0.3", "seed: 3", "recipes.plain has seed, which each of its runs has from search"),
+        ("dropout: 0.3", "seed: 3", "recipes.plain sets seed, which search and final set"),
         (
             "recipes: [",
             "recipes: [nosuch, ",

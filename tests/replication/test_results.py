@@ -39,7 +39,7 @@ from tests.replication.replicates import curves_of
         ("learning_rate: 0.0", "learning_rate is 0.0, but must be greater than 0"),
         ("learning_rate: 1", "learning_rate: as part of file names it needs a decimal point; write 1.0 instead of 1"),
         ("learning_rate: '0.01'", "learning_rate is '0.01', but must be a finite number"),
-        ("learning_rate: 0.001", "control.learning_rate is 0.001, as learning_rate"),
+        ("learning_rate: 0.001", "control.learning_rate is 0.001, the same as learning_rate"),
         ("seeds:", "seeds is null, but must be a list"),
         ("equivalence_points: 0.0", "equivalence_points is 0.0, but must be greater than 0"),
         ("equivalence_points: .nan", "equivalence_points is nan, but must be a finite number"),
@@ -289,7 +289,7 @@ def test_a_confirmed_replicate_has_curves_that_agree(message: str, tmp_path: Pat
     ("key", "value", "message"),
     [
         ("technique", "nosuch", "confirmation.longer.technique is 'nosuch', not in techniques; change it."),
-        ("learning_rate", 0.5, "confirmation.longer.learning_rate is 0.5, neither of the two; change it."),
+        ("learning_rate", 0.5, "confirmation.longer.learning_rate is 0.5, but must be 0.01 or 0.001."),
         ("seeds", [11, 12], "confirmation.longer.seeds has 12, not one of confirmation.seeds; remove it."),
         ("seeds", [11, 11], "confirmation.longer.seeds has a value twice; remove one."),
         ("epochs", 0, "confirmation.longer.epochs is 0, but must be greater than or equal to 1"),

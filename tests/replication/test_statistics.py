@@ -81,6 +81,12 @@ def test_equal_differences_have_no_effect_size_or_equivalence() -> None:
     result = compare(np.full(3, 2.0), np.full(3, 1.0), 0.2)
     assert (result["difference"], result["interval"]) == (1, [1, 1])
     assert result["effect_size"] is None and result["equivalence_p"] is None
+    # Equal counts of images, whose accuracies differ in the last digit.
+    baseline = np.array([100 * (count / 10_000) for count in (8838, 8921)])
+    ours = np.array([100 * (count / 10_000) for count in (8878, 8961)])
+    assert np.ptp(ours - baseline) > 0
+    result = compare(ours, baseline, 0.2)
+    assert result["effect_size"] is None and result["equivalence_p"] is None
     nearly = compare(np.array([2.0, 2.0, 2.01]), np.full(3, 1.0), 0.2)
     assert nearly["effect_size"] > 100 and nearly["equivalence_p"] == pytest.approx(1, abs=1e-3)
 

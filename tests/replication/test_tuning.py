@@ -117,11 +117,22 @@ def test_runs_on_the_validation_images_log_them_as_such(tuned_project: Project) 
 
 def test_candidates_outside_the_tuning_plan_are_reported(tuned: Project) -> None:
     best = content(tuned, "metrics/tuning/candidates.json")["dropout"][0]["setting"]
-    settings = {name: values for name, values in TUNING["settings"].items() if name != best}
-    change(tuned, settings=settings, choices=CHOICES | {"dropout": [name for name in settings if name != "baseline"]})
-    result = tuned.run("python", "-m", "replication.tuning.analysis", check=False)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert f"candidates.json has {best}, which the plan lacks. Run `make tune`" in result.stderr
+    path = tuned.root / "metrics/tuning/candidates.json"
+
+    def reported(message: str) -> bool:
+        programs = (("analysis",), ("choose", "choice"), ("compute", "refine", "dropout"))
+        results = [
+            tuned.run("python", "-m", f"replication.tuning.{name}", *rest, check=False) for name, *rest in programs
+        ]
+        return [result.stderr for result in results] == [f"metrics/tuning/candidates.json {message}\n"] * 3
+
+    change(
+        tuned,
+        choices={"baseline": ["baseline", best], "dropout": [each for each in CHOICES["dropout"] if each != best]},
+    )
+    assert reported(f"has {best} for dropout, which the plan lacks. Run `make tune` to write it again.")
+    path.unlink()
+    assert reported("is missing. Run `make tune`, which writes it.")
 
 
 def test_a_clone_of_tuned_techniques_is_up_to_date(tuned_project: Project, tmp_path: Path) -> None:
@@ -210,7 +221,7 @@ def test_files_with_other_runs_than_planned_are_reported(tuned: Project) -> None
         module, *arguments = program.split()
         result = tuned.run("python", "-m", f"replication.tuning.{module}", *arguments, check=False)
         assert result.returncode == 1
-        assert result.stderr.splitlines() == [*mistakes[:count], "Run `make tune` to compute it again."]
+        assert result.stderr.splitlines() == [*mistakes[:count], "Run `make tune` to compute them again."]
     shutil.copy(tuned.root / "metrics/tuning/search/0.003/baseline.json", tuned.root / "metrics/tuning/search/0.01")
     result = tuned.run("python", "-m", "replication.tuning.choose", "candidates", check=False)
     assert "0.01/baseline.json is invalid: its runs are not those that are planned for it" in result.stderr

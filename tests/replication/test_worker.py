@@ -80,7 +80,10 @@ def test_a_collector_restores_what_two_workers_computed(site: Project) -> None:
     by_hand = Command(worker, *WORKER, "--shard", "1/2")
     # The other worker is a task of the job array, which creates its own clone.
     array = {"SLURM_SUBMIT_DIR": site.root, "SLURM_ARRAY_TASK_ID": 2, "SLURM_ARRAY_TASK_MAX": 2}
-    settings = (f"{name}={value}" for name, value in array.items())
+    settings = [f"{name}={value}" for name, value in array.items()]
+    part = site.run("env", *settings, "SLURM_ARRAY_TASK_COUNT=1", "bash", "replication/slurm.sh", check=False)
+    assert (part.returncode, part.stderr.partition(".")[0]) == (1, "--array must be 1-N")
+    settings.append("SLURM_ARRAY_TASK_COUNT=2")
     task = Project(site.root.with_name("origin.workers") / "2")
     by_slurm = Command(site, "env", *settings, "bash", "replication/slurm.sh")
     trained = [Project.stages_in(end(command)) for command in (by_hand, by_slurm)]

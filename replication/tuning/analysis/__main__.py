@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib as mpl
 
 from lenet5.report.figures import STYLE, png
-from lenet5.support.errors import UserError
 from lenet5.support.files import write_atomically, write_json
 from lenet5.support.paths import METRICS
 from replication.analysis.figures import notice
@@ -27,11 +26,7 @@ def main() -> None:
     folders = [TUNING / stage for stage in ("search", "refine", "final")]
     inputs = Inputs(lambda: (load_plan(), load_tuning()), CANDIDATES, CHOICE, *folders)
     margin, plan = inputs.parameters[0].equivalence_points, inputs.parameters[1]
-    candidates, chosen = read_cells(CANDIDATES), read_cells(CHOICE)
-    if unknown := [
-        cell.setting for cells in candidates.values() for cell in cells if cell.setting not in plan.settings
-    ]:
-        raise UserError(f"{CANDIDATES} has {unknown[0]}, which the plan lacks. Run `make tune` to write it again.")
+    candidates, chosen = read_cells(plan, CANDIDATES), read_cells(plan, CHOICE)
     runs = read_all(files_of_search(plan) + files_of_refine(plan) + files_of_final(plan))
     tested = {
         technique: [run for run in runs if run["setting"] in settings and run["seed"] in plan.final.seeds]
@@ -40,10 +35,9 @@ def main() -> None:
     cells = searched(plan, [run for run in runs if run["seed"] not in plan.final.seeds], candidates, chosen)
     content: dict[str, Any] = {"search": cells, "at_edge": at_edge(plan, candidates, chosen), "final": []}
     text = plan.final.progress("seeds")
-    images = {"search": notice("No run of the search is computed."), "accuracy": notice(text)}
+    images = {"accuracy": notice(text)}
     with mpl.rc_context(STYLE):
-        if cells:
-            images["search"] = png(figures.search(cells, plan))
+        images["search"] = png(figures.search(cells, plan))
         if plan.final.complete:
             content["final"] = rows = compared(tested, chosen, margin)
             images["accuracy"], text = png(figures.accuracy(tested, rows, margin)), tables.full(rows)

@@ -5,9 +5,8 @@ docs/analysis-plan.md is the plan of this analysis.
 
 from typing import Any
 
-from replication.analysis.comparison import OUTCOMES, differences, judge
+from replication.analysis.comparison import OUTCOMES, described, differences, judge
 from replication.analysis.results import Replicates
-from replication.analysis.statistics import describe
 from replication.tuning.files import Runs, cell_of, mean_loss
 from replication.tuning.plan import Cell, Tuning
 
@@ -66,10 +65,8 @@ def compared(final: dict[str, Runs], chosen: Cells, margin: float) -> list[Row]:
     judge(list(results.values()), len(techniques) - 1)
     rows = []
     for technique, ours in techniques.items():
-        row: Row = {"technique": technique, "failures": ours.failures}
-        row["cell"] = chosen[technique][0]._asdict() if chosen[technique] else None
-        if len(ours.by_seed) > 1:
-            row |= {name: describe(ours.values(of)) for name, of in OUTCOMES.items()}
+        row: Row = {"technique": technique, "cell": chosen[technique][0]._asdict() if chosen[technique] else None}
+        row |= described(ours, OUTCOMES)
         row["against_baseline"] = results.get(technique)
         rows.append(row)
     return rows

@@ -33,7 +33,7 @@ def search(rows: list[Row]) -> str:
     """Return the Markdown table of the candidates, which were compared by their validation losses, or a sentence if
     there are none."""
     candidates = [row for row in rows if row["candidate"]]
-    return markdown(SEARCH, [_search_cells(row) for row in candidates]) if candidates else "No run is computed yet.\n"
+    return markdown(SEARCH, [_search_cells(row) for row in candidates]) if candidates else "Every cell diverged.\n"
 
 
 def _search_cells(row: Row) -> list[str]:
