@@ -223,6 +223,8 @@ def add_replication(project: Project, source: Path) -> None:
     shutil.copytree(source / "replication", project.root / "replication", ignore=ignored)
     control = {"learning_rate": 0.001, "seeds": [0, 1]}
     confirmation: dict[str, Any] = {"planned": 2, "seeds": [], "longer": longer_runs()}
+    (project.root / "metrics/confirmation").mkdir(parents=True)
+    shutil.copy(source / "metrics/confirmation/README.md", project.root / "metrics/confirmation")
     project.change_plan(techniques=["baseline", "dropout"], seeds=[0, 1], control=control, confirmation=confirmation)
     yaml.dump(RECIPES, project.root / "replication/recipes.yaml")
     yaml.dump(TUNING, project.root / "replication/tuning/params.yaml")

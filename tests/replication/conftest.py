@@ -1,5 +1,6 @@
 """Fixtures: the small project with its replication."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ def replicated_project(computed_project: Project, tmp_path_factory: pytest.TempP
     def compute(root: Path) -> None:
         project = computed_project.copy(root)
         add_replication(project, ROOT)
+        shutil.rmtree(project.root / "metrics/confirmation")  # as in a fork that has deleted metrics/
         replicate(project)
         project.commit("replicates")
 
