@@ -124,7 +124,8 @@ def test_candidates_outside_the_tuning_plan_are_reported(tuned: Project) -> None
         results = [
             tuned.run("python", "-m", f"replication.tuning.{name}", *rest, check=False) for name, *rest in programs
         ]
-        return [result.stderr for result in results] == [f"metrics/tuning/candidates.json {message}\n"] * 3
+        expected = (1, f"metrics/tuning/candidates.json {message}\n")
+        return [(result.returncode, result.stderr) for result in results] == [expected] * 3
 
     change(
         tuned,
