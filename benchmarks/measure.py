@@ -45,10 +45,13 @@ def timed(contender: str, share: float, *arguments: str, **environment: str) -> 
     return numbers
 
 
-def timed_together(contender: str, share: float, processes: int, cores: int) -> list[Numbers]:
-    """Return the results of processes side by side, on the first `cores` available cores; all start together."""
+def timed_together(contender: str, share: float, processes: int, cores: int, *options: str) -> list[Numbers]:
+    """Return the results of processes side by side, on the first `cores` available cores; all start together.
+
+    options: of `python -m benchmarks.timing`
+    """
     chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
-    module = [sys.executable, "-m", "benchmarks.timing", "--wait", contender, str(share), str(BATCH)]
+    module = [sys.executable, "-m", "benchmarks.timing", "--wait", *options, contender, str(share), str(BATCH)]
     command = ["taskset", "--cpu-list", chosen, *module]
     with ExitStack() as stack:
         started = [

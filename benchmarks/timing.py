@@ -3,7 +3,7 @@
 It trains and evaluates on this share of the images, for each batch size, and prints the seconds for all images as JSON.
 A small share comes first, so that the steady state is timed and libraries have compiled. With --wait it then prints
 `ready` and continues when it reads a line, so that several processes can start together. With `--level x86-64-v3` our C
-is built as on a processor with no better vectors than these.
+is built, and PyTorch computes, as on a processor with no better vectors than AVX2.
 """
 
 from lenet5.support.process import set_up
@@ -35,9 +35,9 @@ def build(name: str, batch: int) -> Contender:
     kind, _, option = name.partition("-")
     if kind in ("native", "torch"):
         return ours(kind, option or BASELINE, batch)
-    # Only our own programs limit the libraries to AVX2, for equal bytes on every machine.
-    for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"):
-        os.environ.pop(variable, None)
+    if "x86-64-v4" in LEVELS:  # Only our own programs limit PyTorch to AVX2, for equal bytes on every machine.
+        for variable in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"):
+            os.environ.pop(variable, None)
     if kind == "reference":
         return reference(int(option), batch)
     if kind == "peak":
