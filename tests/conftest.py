@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.pipeline import usable_cores
 from lenet5.support.process import set_up
 from tests import quick_start
 from tests.project import Project, computed_once, write_data_set
@@ -53,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int | None:
     """Return the number of processes that run tests: one more than cores, since tests wait for programs. None if the
     user's variable sets it."""
-    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 1
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else usable_cores() + 1
 
 
 @pytest.hookimpl(tryfirst=True)
