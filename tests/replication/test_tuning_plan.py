@@ -124,17 +124,18 @@ def test_a_technique_that_diverged_counts_in_the_correction() -> None:
     assert rows["few"]["cell"] == {"setting": "few", "learning_rate": 0.003, "schedule": "cosine"}
     lines = cells(tables.full([*rows.values()]))
     accuracy: float = 100 * content["test_accuracy"]
-    low, high = difference["interval"]
+    (low, high), (lowest, highest) = (difference[name] for name in ("interval", "interval_new_training"))
+    assert lowest < low < high < highest
     of_baseline = f"{accuracy:.2f} ({accuracy:.2f} to {accuracy:.2f})"
     of_dropout = f"{accuracy + 1.15:.2f} ({accuracy + low:.2f} to {accuracy + high:.2f})"
-    gain = f"+1.15 ({low:+.2f} to {high:+.2f})"
+    gain, widened = f"+1.15 ({low:+.2f} to {high:+.2f})", f"({lowest:+.2f} to {highest:+.2f})"
     ends = [f"{content['test_loss']:.4f}", f"{content['chosen_epoch']}"]
     assert lines[0] == tables.HEADER
     assert lines[2:] == [
-        ["baseline", "baseline", "0.003", "cosine", "4", of_baseline, "", "", "", *ends],
-        ["dropout", "dropout", "0.003", "cosine", "4", of_dropout, gain, "0.375", "open", *ends],
-        ["flip", "", "", "", "4 diverged", *[""] * 6],
-        ["few", "few", "0.003", "cosine", "1 diverged", *[""] * 6],
+        ["baseline", "baseline", "0.003", "cosine", "4", of_baseline, "", "", "", "", *ends],
+        ["dropout", "dropout", "0.003", "cosine", "4", of_dropout, gain, widened, "0.375", "open", *ends],
+        ["flip", "", "", "", "4 diverged", *[""] * 7],
+        ["few", "few", "0.003", "cosine", "1 diverged", *[""] * 7],
     ]  # fmt: skip
 
 

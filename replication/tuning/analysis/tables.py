@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lenet5.report.tables import estimate_text, markdown, p_value_text, seeds_text
+from lenet5.report.tables import estimate_text, markdown, p_value_text, range_text, seeds_text
 
 Row = dict[str, Any]
 HEADER = ["technique", "setting", "rate", "schedule", "seeds", "test accuracy % (95 %)", "vs. tuned baseline (95 %)"]
-HEADER += ["p (Holm)", "verdict", "test loss", "kept epoch"]
+HEADER += ["new training set", "p (Holm)", "verdict", "test loss", "kept epoch"]
 SEARCH = ["technique", "setting", "rate", "schedule", "loss in the search", "runs", "loss over all runs", "chosen"]
 
 
@@ -18,14 +18,15 @@ def full(rows: list[Row]) -> str:
 def _cells(row: Row) -> list[str]:
     line = [row["technique"], *map(str, row["cell"].values())] if row["cell"] else [row["technique"], "", "", ""]
     if "test_accuracy" not in row:
-        return [*line, seeds_text(0, row["failures"]), *[""] * 6]
+        return [*line, seeds_text(0, row["failures"]), *[""] * 7]
     accuracy, compared = row["test_accuracy"], row["against_baseline"]
     line += [seeds_text(accuracy["n"], row["failures"]), estimate_text(accuracy["mean"], accuracy["interval"])]
     if compared:
         line += [estimate_text(compared["difference"], compared["interval"], "+")]
+        line += [range_text(compared["interval_new_training"], "+")]
         line += [p_value_text(compared["sign_flip_p_holm"]), compared["verdict"]]
     else:
-        line += [""] * 3
+        line += [""] * 4
     return [*line, f"{row['test_loss']['mean']:.4f}", f"{row['chosen_epoch']['mean']:.0f}"]
 
 
