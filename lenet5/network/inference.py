@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lenet5.network.model import LeNet5, TorchNetwork, to_pixels
+from lenet5.network.model import LeNet5, TorchNetwork
 from lenet5.network.native import NativeNetwork
 from lenet5.support.errors import UserError
 
@@ -39,14 +39,20 @@ def network_of(model: LeNet5, backend: str) -> Network:
 
 @functools.cache
 def require_same_network(architecture: type[LeNet5], batch_norm: bool) -> None:
-    """Raise UserError if C and the modules of LeNet5, in float64, compute different logits from the same weights."""
-    with torch.random.fork_rng(devices=[]):
-        model = architecture(batch_norm=batch_norm).eval()
+    """Raise UserError if C and the modules of LeNet5 compute different logits from the same weights, in evaluation mode
+    or, with the same dropout masks, in training mode."""
     images = torch.arange(2 * 32 * 32, dtype=torch.uint8).view(2, 1, 32, 32)
-    with torch.no_grad():
-        ours = NativeNetwork(model)(images, torch.arange(2))
-        expected = model.double()(to_pixels(images).double())
-    if not torch.allclose(ours.double(), expected, rtol=1e-4, atol=1e-4):
+    same = True
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model = architecture(batch_norm=batch_norm, dropout=0.5)
+        for training in (False, True):
+            model.train(training)
+            torch.manual_seed(0)  # for the dropout masks
+            ours = NativeNetwork(model)(images, torch.arange(2))
+            torch.manual_seed(0)
+            expected = TorchNetwork(model)(images, torch.arange(2))
+            same &= torch.allclose(ours, expected, rtol=1e-4, atol=1e-4)
+    if not same:
         raise UserError(
             "LeNet5 in lenet5/network/model.py is not the network that the native backend computes: set train.backend "
             "to torch in params.yaml, or change lenet5/network/native too."

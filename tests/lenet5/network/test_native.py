@@ -213,7 +213,15 @@ class WithMaximum(LeNet5):
         self.c1.pool = torch.nn.MaxPool2d(2)  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize("edited", [WithTanh, WithMaximum])
+class WithAlphaDropout(LeNet5):
+    """Differs in training only."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.dropout = torch.nn.AlphaDropout(self.dropout.p)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("edited", [WithTanh, WithMaximum, WithAlphaDropout])
 def test_another_network_of_the_same_sizes_raises(edited: type[LeNet5]) -> None:
     for batch_norm in (False, True):
         network_of(LeNet5(batch_norm=batch_norm), "native")
