@@ -29,7 +29,6 @@ from lenet5.support.files import write_json
 from lenet5.support.params import DataSettings, Params, TrainSettings, load_params, technique_settings
 from lenet5.support.schema import validated
 from lenet5.training.checkpoint import Checkpoint, exclusive, identity, origin_of
-from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, Row, build_network, train
 from lenet5.training.progress import Reporter
 from replication.analysis.results import CONFIRMATION, LONGER, REPLICATES, packed, path_of
@@ -110,18 +109,16 @@ def compute_run(
     """Compute a run, or resume it. Return its result, and its checkpoint, to be deleted when the result is written.
 
     Until `locks` closes, no other process computes a run of this `name`. `sources` has the digests of the source files.
-    Without `test`, the validation images take the place of the test images, and the result holds nothing of these. It
-    holds all curves only with `curves`.
+    Without `test`, the validation images take the place of the test images, and the result contains no test metrics. It
+    contains all curves only with `curves`.
     """
     settings, data_settings = parameters
-    if settings.device == "cuda":
-        require_gpu()
     data = load_prepared(data_settings)
     if not test:
         data = data._replace(test=data.validation)
     images = "test" if test else "validation"
-    reporter = Reporter(name, settings.epochs, images)
     checkpoint = locks.enter_context(exclusive(name, identity(origin_of(settings, data), sources)))
+    reporter = Reporter(name, settings.epochs, images)
     metrics = replicate(settings, data, data_settings.class_names, checkpoint, reporter)
     if not curves:
         metrics.pop("curves", None)

@@ -18,7 +18,6 @@ from lenet5.support.files import write_atomically
 from lenet5.support.params import load_params, technique_settings
 from lenet5.support.paths import CURVES, MODELS, PREPARED
 from lenet5.training.checkpoint import exclusive, identity, origin_of
-from lenet5.training.cuda import require_gpu
 from lenet5.training.loop import Progress, curve_csv, train
 from lenet5.training.progress import Reporter
 
@@ -27,17 +26,15 @@ def main(technique: str) -> None:
     set_up_torch()
     inputs = Inputs(lambda: technique_settings(load_params(), technique), PREPARED)
     settings = inputs.parameters
-    if settings.device == "cuda":
-        require_gpu()
     data, class_names = load_data(), load_class_names()
     origin = origin_of(settings, data)
-    reporter = Reporter(technique, settings.epochs)
-
-    def after_epoch(progress: Progress) -> None:
-        write_atomically(CURVES / f"{technique}.csv", curve_csv(progress.rows))
-        reporter(progress)
-
     with exclusive(technique, identity(origin, inputs.sources)) as checkpoint:
+        reporter = Reporter(technique, settings.epochs)
+
+        def after_epoch(progress: Progress) -> None:
+            write_atomically(CURVES / f"{technique}.csv", curve_csv(progress.rows))
+            reporter(progress)
+
         try:
             progress = train(settings, data, checkpoint, after_epoch)
             inputs.require_unchanged()

@@ -18,7 +18,7 @@ from lenet5.support.errors import DivergenceError
 from lenet5.support.params import TrainSettings
 from lenet5.training.augmentation import augment
 from lenet5.training.checkpoint import Checkpoint
-from lenet5.training.cuda import CapturedStep
+from lenet5.training.cuda import CapturedStep, require_gpu
 from lenet5.training.optimizer import build_optimizer, scheduled_learning_rate, step_optimizer
 
 DIVERGED = 1e6  # nats; guessing costs 2.3. Not infinity: a learning rate of 1e6 leads to losses of 1e35
@@ -66,8 +66,11 @@ def train(
     lenet5.training.checkpoint.exclusive). `after_epoch` is called at the end of each epoch, and once when training
     resumes. For the same bytes as the pipeline, call set_up and set_up_torch of lenet5.support.process first.
 
-    Raises DivergenceError if the losses of an epoch exceed `DIVERGED` in sum, or are NaN.
+    Raises DivergenceError if the losses of an epoch exceed `DIVERGED` in sum, or are NaN, and UserError if the settings
+    need a GPU that is missing.
     """
+    if settings.device == "cuda":
+        require_gpu()
     network = build_network(settings)
     model = network.model
     data = Data(*(split.to(settings.device) for split in data))

@@ -10,6 +10,7 @@ import torch
 
 from lenet5 import Data, LeNet5, TrainSettings, train
 from lenet5.network.inference import Network
+from lenet5.support.errors import UserError
 from lenet5.training import loop
 from lenet5.training.checkpoint import Checkpoint
 from lenet5.training.loop import (
@@ -175,3 +176,9 @@ def test_two_arguments_are_enough_to_train(data: Data, tmp_path: Path, monkeypat
     assert isinstance(network.model, LeNet5)
     network.model.load_state_dict(progress.best_weights)
     assert measure(network, data, progress.best.epoch) == progress.best
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_reported(data: Data) -> None:
+    with pytest.raises(UserError, match=r"^train\.device is cuda, but PyTorch .* finds no GPU\. Set `device: cpu`"):
+        train(settings(device="cuda", backend="torch"), data)
