@@ -15,14 +15,17 @@ LOGS = Path("logs")
 class Reporter:
     """A callback for `train` that prints and logs each epoch. Times appear here only, never in a result.
 
-    images: which images take the place of the test images, if not these.
+    images: the name of the split whose accuracy is shown as test accuracy.
     """
 
     def __init__(self, technique: str, epochs: int, images: str = "test") -> None:
         self.technique = technique
         self.images = images
         self.epochs = epochs
-        self.bar = tqdm(total=epochs, desc=technique, unit="epoch", disable=not sys.stderr.isatty())
+        # Without smoothing, the time left is estimated from all epochs of this process, and from no others.
+        self.bar = tqdm(
+            total=epochs, disable=not sys.stderr.isatty(), desc=technique, unit="epoch", smoothing=0, miniters=1
+        )
         self.started = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
@@ -30,7 +33,7 @@ class Reporter:
         metrics = f"train loss {row.train_loss:.4f}, validation loss {row.validation_loss:.4f}"
         metrics += f", {self.images} accuracy {100 * row.test_accuracy:.2f} %"
         if row.epoch == progress.resumed_from:
-            self.bar.initial = row.epoch  # so that the bar estimates the time left from this process's epochs
+            self.bar.initial = row.epoch
             line = f"resumed after epoch {row.epoch}/{self.epochs}: {metrics}"
         else:
             seconds = (time.monotonic() - self.started) / (row.epoch - progress.resumed_from)
