@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lenet5.data.tensors import load_tensors, save_tensors
@@ -51,9 +52,21 @@ def load_split(name: str, folder: Path = PREPARED) -> Split:
     """Return the prepared split "train", "validation" or "test". Raises UserError if it is missing or damaged."""
     path = folder / f"{name}.pt"
     content = load_tensors(path)
-    if not isinstance(content, dict) or set(content) != set(Split._fields):
+    if not isinstance(content, dict) or set(content) != set(Split._fields) or not _is_prepared(Split(**content)):
         raise UserError(f"{path} does not hold prepared images. Delete it and run `dvc repro`.")
     return Split(**content)
+
+
+def _is_prepared(split: Split) -> bool:
+    """Return whether dtypes and shapes are those of prepared images and labels."""
+    if not all(isinstance(part, Tensor) for part in split):
+        return False
+    images, labels = split
+    return (
+        (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
+        and labels.shape == images.shape[:1]
+        and images.shape[1:] == (1, 32, 32)
+    )
 
 
 def load_data(folder: Path = PREPARED) -> Data:
