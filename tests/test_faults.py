@@ -108,7 +108,10 @@ RAW_FAULTS: dict[str, tuple[Callable[[Project], None], str]] = {
     "another data set": (replace_by_test_images, "is damaged or belongs to another data set"),
     "a folder": (replace_by_a_folder, f"Cannot read data/raw/{TRAIN_IMAGES}: Is a directory"),
     "a dangling link": (replace_by_a_dangling_link, f"Cannot read data/raw/{TRAIN_IMAGES}.gz: No such file"),
-    "fewer labels than images": (remove_a_label, "There are 300 images but 299 labels"),
+    "fewer labels than images": (
+        remove_a_label,
+        "train-images-idx3-ubyte has 300 images, but train-labels-idx1-ubyte has 299 labels",
+    ),
     "not IDX": (replace_by_html, f"{TRAIN_LABELS} is not an IDX file"),
     "shorter than its header requires": (
         remove_the_last_byte,

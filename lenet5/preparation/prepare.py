@@ -18,8 +18,13 @@ def prepare(contents: dict[str, bytes], settings: DataSettings) -> Data:
     Raises UserError if a file is not IDX, if images and labels do not match, or if a split would be empty.
     """
     tensors = {name: read_idx(content, name) for name, content in contents.items()}
-    training = take(make_split(tensors["train-images-idx3-ubyte"], tensors["train-labels-idx1-ubyte"]), settings.subset)
-    test = take(make_split(tensors["t10k-images-idx3-ubyte"], tensors["t10k-labels-idx1-ubyte"]), settings.subset)
+    training, test = (
+        take(
+            make_split(tensors[f"{part}-images-idx3-ubyte"], tensors[f"{part}-labels-idx1-ubyte"], part),
+            settings.subset,
+        )
+        for part in ("train", "t10k")
+    )
     train, validation = split_training_set(training, settings.validation_fraction, settings.split_seed)
     if not len(test.labels):
         raise UserError(f"data.subset {settings.subset} leaves no test images; increase it in params.yaml.")
@@ -55,21 +60,25 @@ def read_idx(content: bytes, name: str) -> Tensor:
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
-def make_split(images: Tensor, labels: Tensor) -> Split:
+def make_split(images: Tensor, labels: Tensor, part: str) -> Split:
     """Return images (uint8 N x 28 x 28) with their labels (uint8 N), padded to the 32x32 pixels that LeNet-5 takes.
 
-    Raises UserError if shapes or labels do not match.
+    part: "train" or "t10k", with which the names of their files start. Raises UserError, with these names, if shapes or
+    labels do not match.
     """
+    of_images, of_labels = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
+    remedy = "Put matching files into data/raw, and their sha256 into params.yaml."
     if images.dim() != 3 or images.shape[1:] != (28, 28) or labels.dim() != 1:
         raise UserError(
-            f"Images are {tuple(images.shape)} and labels {tuple(labels.shape)}; expected N x 28 x 28 and N."
+            f"{of_images} has the shape {tuple(images.shape)} and {of_labels} {tuple(labels.shape)}, but these must be "
+            f"N x 28 x 28 and N. {remedy}"
         )
     if len(images) != len(labels):
-        raise UserError(f"There are {len(images)} images but {len(labels)} labels; the files do not belong together.")
+        raise UserError(f"{of_images} has {len(images)} images, but {of_labels} has {len(labels)} labels. {remedy}")
     if len(labels) and int(labels.max()) >= len(CLASS_NAMES):
         raise UserError(
-            f"There is a label {int(labels.max())}, but the classes are 0 to {len(CLASS_NAMES) - 1} "
-            "(CLASS_NAMES in lenet5/support/params.py)."
+            f"{of_labels} has a label {int(labels.max())}, but the classes are 0 to {len(CLASS_NAMES) - 1}. For "
+            "another number of classes, edit CLASS_NAMES in lenet5/support/params.py."
         )
     return Split(pad(images.unsqueeze(1)), labels.long())
 

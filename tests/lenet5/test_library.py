@@ -112,4 +112,7 @@ def test_a_program_prints_a_user_error_without_a_traceback(tmp_path: Path) -> No
     result = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr == "models/nosuch.pt is missing. Run `dvc repro` to compute it.\n"
+    assert (
+        result.stderr
+        == "models/nosuch.pt is missing. If it is a result of this project, run `dvc repro` to compute it.\n"
+    )

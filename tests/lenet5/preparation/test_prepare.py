@@ -85,7 +85,11 @@ def test_a_file_that_is_not_idx_is_rejected_by_name(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (torch.zeros(3, 28, 28), torch.zeros(2), "3 images but 2 labels"),
+        (
+            torch.zeros(3, 28, 28),
+            torch.zeros(2),
+            "train-images-idx3-ubyte has 3 images, but train-labels-idx1-ubyte has 2 labels",
+        ),
         (torch.zeros(3, 27, 28), torch.zeros(3), "N x 28 x 28"),
         (torch.zeros(1, 28, 28), torch.tensor([10]), "label 10"),
     ],
@@ -94,4 +98,4 @@ def test_images_and_labels_that_do_not_match_are_rejected(
     images: torch.Tensor, labels: torch.Tensor, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        make_split(images, labels)
+        make_split(images, labels, "train")

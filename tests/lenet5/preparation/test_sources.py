@@ -33,7 +33,7 @@ def test_torchvision_reads_the_same_images_and_labels(kind: str, tmp_path: Path)
     for name, content in contents.items():
         (raw / name).write_bytes(content)
     images, labels = (read_idx(contents[name], name) for name in contents if name.startswith(kind))
-    split = make_split(images, labels)
+    split = make_split(images, labels, "train")
     theirs = torchvision_fashion_mnist()(tmp_path, train=kind == "train")
     assert torch.equal(split.images[:, 0, 2:-2, 2:-2], theirs.data)
     assert torch.equal(split.labels, theirs.targets)

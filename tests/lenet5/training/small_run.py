@@ -11,7 +11,7 @@ from tests.project import small_images
 def small_data() -> Data:
     """Return generated splits of 150, 60 and 60 images."""
     splits = (small_images(count, seed) for seed, count in enumerate((150, 60, 60)))
-    return Data(*(make_split(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in splits))
+    return Data(*(make_split(torch.from_numpy(images), torch.from_numpy(labels), "train") for images, labels in splits))
 
 
 def settings(**overrides: object) -> TrainSettings:
