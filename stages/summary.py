@@ -119,6 +119,8 @@ def main() -> None:
     table = markdown(HEADER, [cells(row) for row in rows])
     card = model_card(params, evaluations, predictions, table)
     frame = pd.DataFrame(rows)
+    counts = frame.columns.intersection(["only_this_right", "only_baseline_right"])
+    frame = frame.astype(dict.fromkeys(counts, "Int64"))  # integers, although the baseline has none
     p_values = ["mcnemar_p", "mcnemar_p_holm"]  # which can be far below a millionth
     csv = frame.round({name: 6 for name in frame if name not in p_values}).to_csv(index=False, lineterminator="\n")
     inputs.require_unchanged()
