@@ -25,7 +25,7 @@ def main(technique: str) -> None:
     path = MODELS / f"{technique}.pt"
     inputs = Inputs(lambda: None, path, PREPARED)
     model, content = load_model(path)
-    # The backend of the run, so that the losses equal those of the curve to the last digit.
+    # The backend of the run, so that, if it ran on the CPU, the losses equal those of the curve to the last digit.
     network = network_of(model, content["origin"]["settings"]["backend"])
     metrics, predictions, confusion = evaluate(network, load_data(), content["class_names"])
     metrics |= {"chosen_epoch": content["epoch"], "parameters": parameter_count(model)}

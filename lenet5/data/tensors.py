@@ -33,13 +33,15 @@ def load_tensors(path: str | Path, largest: int | None = None) -> Any:
         _check_archive(Path(path), largest)
         return torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
-        raise UserError(f"{path} is missing. Run `dvc repro` to compute it.") from None
+        raise UserError(
+            f"{path} is missing. If it is a result of this project, run `dvc repro` to compute it."
+        ) from None
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+        raise UserError(f"Cannot read {path}: {error.strerror}. Fix this and run again.") from None
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{path} is damaged or was not written by this project ({reason[:120]}). If it is one of its results, "
+            f"{path} is damaged or was not written by this project ({reason[:120]}). If it is a result, "
             "delete it, run `python -m commands.repair`, which finds damage in DVC's cache, and then `dvc repro`."
         ) from None
 

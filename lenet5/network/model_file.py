@@ -125,5 +125,5 @@ def _form(tensor: Tensor | None) -> str:
 
 def _not_a_model(path: str | Path, reason: str) -> UserError:
     line = " ".join(reason.split())[:300]
-    remedy = "If it is one of its results, delete it and run `dvc repro`."
+    remedy = "If it is a result, delete it and run `dvc repro`."
     return UserError(f"{path} is not a LeNet-5 of this project ({line}). {remedy}")

@@ -126,7 +126,7 @@ def _download(url: str) -> bytes:
                 if time.monotonic() > deadline:
                     raise SourceError(f"{url} took longer than {DOWNLOAD_TIMEOUT:.0f} s")
     except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: an invalid http_proxy
-        raise SourceError(f"{url}: {error or type(error).__name__}") from None
+        raise SourceError(f"{url}: {str(error) or type(error).__name__}") from None
     return bytes(content)
 
 
@@ -137,6 +137,8 @@ def _call(command: list[str], folder: Path) -> None:
         )
     except FileNotFoundError:
         raise SourceError(f"{command[0]} is not installed") from None
+    except OSError as error:
+        raise SourceError(f"{command[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise SourceError(f"{command[0]} took longer than {DOWNLOAD_TIMEOUT:.0f} s") from None
     if result.returncode != 0:
@@ -157,7 +159,7 @@ def _read_raw(path: Path, digest: str) -> bytes:
         content = path.read_bytes()
         return _checked(content, digest, path.name, limit=sys.maxsize)
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+        raise UserError(f"Cannot read {path}: {error.strerror}. Fix this and run again.") from None
     except SourceError as error:
         raise UserError(
             f"{path} is damaged or belongs to another data set: {error}. "

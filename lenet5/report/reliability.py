@@ -1,4 +1,4 @@
-"""The reliability diagram: how often a network is right, by the probability that it gives its prediction."""
+"""The reliability diagram: how often a network is right, by predicted probability."""
 
 import numpy as np
 import pandas as pd

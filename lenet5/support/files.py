@@ -23,8 +23,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     either the old file or the new one, even after a kill or a power failure. Several processes and threads can write
     the same file at once.
 
-    What a kill leaves behind is deleted by the next write of this machine in the folder. Until then git and DVC ignore
-    it (.gitignore, .dvcignore), so that it does not change the hash of a folder that DVC tracks.
+    The next write to the folder on the same machine deletes the partial files of killed processes. Until then git and
+    DVC ignore them (.gitignore, .dvcignore), so that they do not change the hash of a folder that DVC tracks.
 
     Raises UserError if the file cannot be written (disk full, read-only folder).
     """
@@ -46,7 +46,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def delete_left_behind(folder: Path) -> None:
-    """Delete the partial files of this machine's processes that have ended. A container is a machine of its own."""
+    """Delete the partial files of this machine's processes that have ended. A container with a host name of its
+    own, which is Docker's default, counts as another machine."""
     for partial in folder.glob(".*.partial"):
         process = partial.stem.rpartition("-")[2]
         if process.isdecimal() and partial.name.endswith(f".{ending(process)}") and not is_running(int(process)):

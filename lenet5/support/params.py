@@ -16,6 +16,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Schedule = Literal["constant", "cosine"]
 Augmentation = Literal["none", "flip", "shift", "flip_shift", "flip_shift_erase"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -27,6 +28,7 @@ COUNT = len(CLASS_NAMES)
 
 # The name of a technique becomes part of file names, stage names and experiment names.
 TECHNIQUE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+VALID_NAME = "use at most 64 letters a-z, digits, _ and -, starting with a letter."
 
 
 def checked_class_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ class TrainSettings(Section):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     optimizer: Literal["adam", "adamw", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["constant", "cosine"]
+    schedule: Schedule
     augmentation: Augmentation
     momentum: Probability
     weight_decay: Annotated[float, Field(ge=0)]
@@ -152,10 +154,7 @@ def technique_mistakes(
     mistakes = []
     for name, overrides in techniques.items():
         if not TECHNIQUE_NAME.fullmatch(name):
-            mistakes.append(
-                f"{source}: {key}.{shown(name)} is not a valid name; "
-                "use at most 64 letters a-z, digits, _ and -, starting with a letter."
-            )
+            mistakes.append(f"{source}: {key}.{shown(name)} is not a valid name; {VALID_NAME}")
             continue
         try:
             # `train` is valid, so a mistake is in the technique's overrides.

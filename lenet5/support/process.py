@@ -129,7 +129,7 @@ def set_up() -> None:
     if platform.machine() in ("x86_64", "AMD64"):
         os.environ.update(ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2", MKL_CBWR="AVX2")
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it, CUDA's matrix products are not deterministic
-    # Settings of a user's that would stop matplotlib, or the Python, DVC and shell that this process starts.
+    # User settings that would break matplotlib, or the Python, DVC and shell that this process starts.
     for name in ("MPLBACKEND", "PYTHONOPTIMIZE", "PYTHONSAFEPATH", "PYTHONWARNINGS", *GIT_VARIABLES):
         os.environ.pop(name, None)
     os.environ["SHELL"] = "/bin/sh"
@@ -206,7 +206,7 @@ def _flush_output() -> None:
 
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The excepthook of the programs."""
+    """Handle an uncaught exception, as sys.excepthook."""
     if issubclass(kind, UserError):
         print(error, file=sys.stderr, flush=True)
         _print_way_back()

@@ -68,7 +68,6 @@ WORDS = {
     "string_type": "text",
     "list_type": "a list",
     "tuple_type": "a list",
-    "too_short": "a longer list",
     "dict_type": "a mapping, {} if empty",
     "model_type": "a mapping",
     "int_type": "a whole number",
@@ -93,6 +92,8 @@ def _message(model: type[Section], prefix: tuple[str, ...], details: ErrorDetail
     if details["type"] == "value_error":
         return f"{location}: {details['ctx']['error']}.".removeprefix(": ")
     allowed = details["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    if details["type"] == "too_short":
+        allowed = f"a list of at least {details['ctx']['min_length']}"
     return f"{location} is {shown(details['input'])}, but must be {WORDS.get(details['type'], allowed)}."
 
 
@@ -108,7 +109,8 @@ def _known_keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Return the value as YAML writes it, shortened: with aliases, a few lines of YAML can hold an endless value."""
+    """Return a scalar as YAML writes it, and a list or mapping as Python does, shortened: with aliases, a few lines of
+    YAML can hold an endless value."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:

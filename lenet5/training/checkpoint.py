@@ -90,8 +90,8 @@ def folder_of(name: str, digest: str) -> Path:
 def exclusive(name: str, digest: str) -> Iterator[Checkpoint]:
     """Yield the checkpoint of the run `name`, while no other process works on a run of this name in this folder.
 
-    A second process prints a message and waits. The lock ends with its process, however that ends. Raises UserError if
-    the checkpoint's folder cannot be written.
+    A second process prints a message and waits. The lock is released when its process ends, even if it is killed.
+    Raises UserError if the checkpoint's folder cannot be written.
     """
     path = folder_of(name, digest) / "lock"
     lock = FileLock(path)

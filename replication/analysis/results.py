@@ -50,7 +50,7 @@ class ClassAccuracy(Section):
 
 
 class Trained(Identity):
-    """What any other file holds: a run, without what concerns test images. Its values must agree with each other."""
+    """What any other file holds: a run, without test metrics. Its values must agree with each other."""
 
     train_loss: Loss
     train_accuracy: Fraction

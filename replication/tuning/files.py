@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import Field
 
 from lenet5.support.errors import UserError
+from lenet5.support.params import Schedule
 from replication.analysis.results import Failure, Identity, Metrics, Trained, checked_run, read_json
-from replication.tuning.plan import Cell, Planned, Schedule, Tuning, final, refine, search
+from replication.tuning.plan import Cell, Planned, Tuning, final, refine, search
 
 Runs = list[dict[str, Any]]
 
@@ -20,7 +21,7 @@ class InCell(Identity):
 
 
 class Tried(InCell, Trained):
-    """A run of the stages `search` and `refine`, whose files hold nothing of test images."""
+    """A run of the stages `search` and `refine`, whose files contain no test metrics."""
 
 
 class Tested(InCell, Metrics):

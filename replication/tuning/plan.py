@@ -6,12 +6,12 @@ technique with more seeds, and `final` the best of these with other seeds, evalu
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
 from lenet5.support.errors import UserError
-from lenet5.support.params import BASELINE, TECHNIQUE_NAME, Seed, load_params, technique_mistakes
+from lenet5.support.params import BASELINE, TECHNIQUE_NAME, VALID_NAME, Schedule, Seed, load_params, technique_mistakes
 from lenet5.support.paths import METRICS
 from lenet5.support.schema import Section, did_you_mean, read_yaml, shown, validated
 from replication.analysis.plan import LearningRate, PlannedSeeds
@@ -22,7 +22,6 @@ CANDIDATES = TUNING / "candidates.json"
 CHOICE = TUNING / "choice.json"
 FINGERPRINT = TUNING / "fingerprint.json"
 PLAN = Path("replication/tuning/params.yaml")
-Schedule = Literal["constant", "cosine"]
 
 
 class Cell(NamedTuple):
@@ -93,7 +92,7 @@ def _mistakes_in_choices(plan: Tuning) -> list[str]:
         if key in overrides
     ]
     mistakes += [
-        f"choices.{shown(name)} is not a valid name; use at most 64 letters a-z, digits, _ and -, and first a letter."
+        f"choices.{shown(name)} is not a valid name; {VALID_NAME}"
         for name in plan.choices
         if not TECHNIQUE_NAME.fullmatch(name)
     ]

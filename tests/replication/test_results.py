@@ -27,14 +27,14 @@ from tests.replication.replicates import curves_of
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("seeds: [1]", "seeds is [1], but must be a longer list"),
+        ("seeds: [1]", "seeds is [1], but must be a list of at least 2."),
         ("seeds: 3", "seeds is 3, but must be a list"),
         ("seeds: [-1, 0]", "seeds.0 is -1, but must be greater than or equal to 0"),
         ("seeds: [1, 2, 1]", "seeds has a value twice"),
         ("techniques: [dropout]", "techniques has no baseline, with which every technique is compared"),
         ("techniques: [baseline, nosuch]", "techniques has 'nosuch', which is not a technique in params.yaml"),
         ("techniques: [baseline, dropuot]", "baseline, batch_norm, dropout, weight_decay. Did you mean dropout?"),
-        ("techniques: []", "techniques is [], but must be a longer list"),
+        ("techniques: []", "techniques is [], but must be a list of at least 1."),
         ("learning_rate: -1.0", "learning_rate is -1.0, but must be greater than 0"),
         ("learning_rate: 0.0", "learning_rate is 0.0, but must be greater than 0"),
         ("learning_rate: 1", "learning_rate: as part of file names it needs a decimal point; write 1.0 instead of 1"),

@@ -32,7 +32,7 @@ RATES = {0.0003, 0.001, 0.003, 0.01}
         ("  dropout: [", "  drop out/..: [", "choices.'drop out/..' is not a valid name"),
         ("[dropout_10", "[dropout_20", "no list of choices has dropout_10; add it to one, or remove it"),
         ("schedules: [constant", "schedules: [cosine", "schedules has a value twice; remove one."),
-        ("learning_rates: [", "learning_rates: [] # [", "learning_rates is [], but must be a longer list"),
+        ("learning_rates: [", "learning_rates: [] # [", "learning_rates is [], but must be a list of at least 1."),
         ("learning_rates: [", "learning_rates: [1, ", "it needs a decimal point; write 1.0 instead of 1"),
         ("cells: 3\n  seeds: [", "cells: 3\n  seeds: [43, ", "refine.seeds has 43, which an earlier part uses"),
         ("\nfinal:", "\nfinals:", "finals is an unknown key"),

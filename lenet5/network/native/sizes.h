@@ -1,4 +1,4 @@
-/* The sizes of LeNet-5, defined once: the kernels and Python take them from here. */
+/* The sizes of LeNet-5, for all kernels; Python compares them with those of its model. */
 
 #pragma once
 
