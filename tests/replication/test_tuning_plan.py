@@ -14,7 +14,7 @@ from replication.tuning.choose import ranked
 from replication.tuning.files import cell_of
 from replication.tuning.plan import Cell, load_tuning
 from tests.conftest import ROOT
-from tests.documents import cells, metrics, words
+from tests.documents import cells, metrics
 from tests.replication.replicates import assert_mistake
 
 PLAN = "replication/tuning/params.yaml"
@@ -173,17 +173,3 @@ def test_the_committed_tuning_keeps_to_the_plan() -> None:
     assert of_search <= of_all
     assert not plan.refine.seeds or (set(plan.learning_rates) >= RATES and of_search <= extended)
     assert not plan.final.seeds or (plan.refine.seeds and of_all <= extended)
-
-
-def test_what_is_said_of_the_tuning_is_what_is_computed() -> None:
-    plan = load_tuning(ROOT / PLAN)
-    complete = plan.final.complete
-    incomplete = {"README.md": "(incomplete)", "docs/daily-use.md": "The published grid is not complete yet."}
-    incomplete["docs/results.md"] = "It is not complete:"
-    for document, text in incomplete.items():
-        assert (text in words(document)) == (not complete)
-    computed = (ROOT / "metrics/tuning.md").read_text()
-    if complete:
-        assert f"\n\n{computed}\n" in (ROOT / "docs/results.md").read_text()
-    else:
-        assert computed.strip() in words("docs/results.md")
