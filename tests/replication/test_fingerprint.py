@@ -40,12 +40,7 @@ def test_a_changed_comment_keeps_every_replicate_valid(replicated: Project) -> N
 
 CHANGES = {
     "Adam's epsilon": ("lenet5/training/optimizer.py", r'"fused": True', '"fused": True, "eps": 1e-7', TECHNIQUES),
-    "the order of the dropout masks": (
-        "lenet5/network/native/__init__.py",
-        r"for n in layers\]",
-        "for n in layers[::-1]][::-1]",
-        ("dropout",),
-    ),
+    "the seed of the dropout masks": ("lenet5/training/loop.py", '"dropout", epoch', '"masks", epoch', ("dropout",)),
     "the order of the sums in a convolution": (
         "lenet5/network/native/convolution.h",
         r"for \(int channel = 0; channel < in\.channels; channel\+\+\)",

@@ -131,7 +131,7 @@ def test_a_model_file_with_a_wrong_value_is_rejected(kind: str, content: Any, tm
         load_model(tmp_path / "model.pt")
     message = str(raised.value)
     assert message.startswith(f"{tmp_path}/model.pt is not a LeNet-5 of this project ({reason}")
-    assert message.endswith("). If it is one of its results, delete it and run `dvc repro`.")
+    assert message.endswith("). If it is a result, delete it and run `dvc repro`.")
     assert "\n" not in message
 
 
