@@ -13,8 +13,8 @@ from lenet5.support.paths import EVALUATION, METRICS
 
 
 def main() -> None:
-    path = EVALUATION / f"{load_params().selected}.json"
-    inputs = Inputs(lambda: load_params().selected, path)
+    inputs = Inputs(lambda: load_params().selected, EVALUATION)
+    path = EVALUATION / f"{inputs.parameters}.json"
     read_json(path, {"test_accuracy": number})  # do not copy a damaged file
     content = path.read_bytes()
     inputs.require_unchanged()
